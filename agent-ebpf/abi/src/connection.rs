@@ -1,0 +1,79 @@
+//! Connection roles, and the capture policy that the engine sets per connection.
+
+/// Which end of a connection the traced process holds.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Unknown = 0,
+    /// It connected.
+    Client = 1,
+    /// It accepted.
+    Server = 2,
+}
+
+impl Role {
+    pub const fn from_u8(value: u8) -> Self {
+        match value {
+            1 => Self::Client,
+            2 => Self::Server,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolicyMode {
+    /// Nothing is read or reported any more; bytes are counted until the close.
+    Ignore = 1,
+    /// The first `head_bytes` after each change of direction, then only the edges of each call.
+    Head = 2,
+    /// Everything, up to the largest size class per segment.
+    Full = 3,
+}
+
+/// Value of the `POLICIES` map, keyed by connection id. A connection without an entry has
+/// `Head(HEAD_DEFAULT_BYTES)`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// [`PolicyMode`] as a number.
+    pub mode: u32,
+    pub head_bytes: u32,
+    /// [`Role`] as a number where the engine knows better than the kernel side, else 0.
+    pub role: u32,
+    pub pad: u32,
+}
+const _: () = assert!(size_of::<Policy>() == 16);
+
+impl Policy {
+    pub const fn ignore() -> Self {
+        Self { mode: PolicyMode::Ignore as u32, head_bytes: 0, role: 0, pad: 0 }
+    }
+
+    pub const fn head(head_bytes: u32, role: Role) -> Self {
+        Self { mode: PolicyMode::Head as u32, head_bytes, role: role as u32, pad: 0 }
+    }
+
+    pub const fn full(role: Role) -> Self {
+        Self { mode: PolicyMode::Full as u32, head_bytes: 0, role: role as u32, pad: 0 }
+    }
+}
+
+/// Key of the `LISTENERS` map: a port in a network namespace that some process listens on.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenerKey {
+    pub netns: u32,
+    /// Host byte order.
+    pub port: u32,
+}
+const _: () = assert!(size_of::<ListenerKey>() == 8);
+
+#[cfg(feature = "user")]
+mod pod {
+    // SAFETY: `repr(C)`, integers only, no implicit padding (sizes asserted above).
+    unsafe impl aya::Pod for super::Policy {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::ListenerKey {}
+}

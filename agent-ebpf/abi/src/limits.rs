@@ -1,0 +1,40 @@
+//! Sizes of every kernel table and buffer. The userspace tables have theirs in `autospan_core::limits`.
+
+/// Ring buffer, shared by all CPUs. A power of two and a multiple of the page size.
+pub const RING_BYTES: u32 = 8 << 20;
+/// Connections the kernel side knows at once (LRU: the least recently used one is forgotten, then seen anew).
+pub const CONNECTIONS_MAX: u32 = 32_768;
+/// Capture policies set by the engine (LRU).
+pub const POLICIES_MAX: u32 = 32_768;
+/// Threads inside a traced system call at once.
+pub const CALLS_MAX: u32 = 16_384;
+/// Threads that carry a token at once (LRU).
+pub const CARRIERS_MAX: u32 = 32_768;
+/// Listening sockets known, by network namespace and port.
+pub const LISTENERS_MAX: u32 = 4_096;
+/// Highest pid + 1 (`PID_MAX_LIMIT` of 64-bit kernels); the target set is a bitmap of this many bits.
+pub const PIDS_MAX: u32 = 4 << 20;
+
+/// iovec segments of one call that are captured; the rest is only counted.
+pub const SEGMENTS_MAX: u32 = 16;
+/// Messages of one `sendmmsg`/`recvmmsg` call that are captured; the rest is only counted.
+pub const MESSAGES_MAX: u32 = 8;
+
+/// Payload bytes of the size classes that data records are reserved in.
+pub const PAYLOAD_CLASSES: [u32; 4] = [256, 1024, 4096, 16_384];
+/// Payload bytes of one data record at most.
+pub const PAYLOAD_MAX: u32 = PAYLOAD_CLASSES[3];
+
+/// Captured after each change of direction on a connection that the engine has not judged yet.
+pub const HEAD_DEFAULT_BYTES: u32 = 16_384;
+/// Past the head, the first and last bytes of each call's data that are still captured, so that chunk headers and
+/// message ends stay visible.
+pub const EDGE_HEAD_BYTES: u32 = 64;
+pub const EDGE_TAIL_BYTES: u32 = 32;
+
+/// Bytes of a unix socket's path, as in `sockaddr_un`.
+pub const UNIX_PATH_BYTES: usize = 108;
+
+const _: () = assert!(RING_BYTES.is_power_of_two() && RING_BYTES % 4096 == 0);
+const _: () = assert!(EDGE_HEAD_BYTES + EDGE_TAIL_BYTES <= PAYLOAD_CLASSES[0]);
+const _: () = assert!(HEAD_DEFAULT_BYTES <= PAYLOAD_MAX);

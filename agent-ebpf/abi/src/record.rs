@@ -1,0 +1,172 @@
+//! Ring-buffer records. Each starts with a [`RecordHeader`]; multi-byte fields are native-endian (little-endian on
+//! every supported target, which evlog files rely on).
+
+use crate::limits::UNIX_PATH_BYTES;
+
+/// Start of every record.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordHeader {
+    /// Meaningful bytes of the record, header included. The ring slot may be larger (size classes).
+    pub len: u32,
+    /// [`RecordKind`] as a number.
+    pub kind: u16,
+    /// CPU that wrote the record.
+    pub cpu: u16,
+    /// `bpf_ktime_get_ns` (CLOCK_MONOTONIC) when the record was written.
+    pub at: u64,
+    /// Process in the initial pid namespace.
+    pub tgid: u32,
+    /// Thread in the initial pid namespace.
+    pub tid: u32,
+}
+const _: () = assert!(size_of::<RecordHeader>() == 24);
+
+#[repr(u16)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordKind {
+    ConnectionOpened = 1,
+    ConnectionClosed = 2,
+    Data = 3,
+    ProcessForked = 4,
+    ProcessExecuted = 5,
+    ProcessExited = 6,
+    ListenStarted = 7,
+}
+
+impl RecordKind {
+    pub const fn from_u16(value: u16) -> Option<Self> {
+        Some(match value {
+            1 => Self::ConnectionOpened,
+            2 => Self::ConnectionClosed,
+            3 => Self::Data,
+            4 => Self::ProcessForked,
+            5 => Self::ProcessExecuted,
+            6 => Self::ProcessExited,
+            7 => Self::ListenStarted,
+            _ => return None,
+        })
+    }
+}
+
+/// Way of the bytes as the traced process sees it.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// The process read them.
+    Inbound = 0,
+    /// The process wrote them.
+    Outbound = 1,
+}
+
+/// First record of every connection end: who talks to whom. Written before the first [`Data`] of the connection; its
+/// header names the process that used the socket first.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionOpened {
+    pub header: RecordHeader,
+    /// Connection id: unique within one run of the kernel programs, never 0, never reused.
+    pub connection: u64,
+    /// Kernel address of the `struct sock`: an opaque identity, for joining the two ends of a unix socket.
+    pub sock: u64,
+    /// Unix sockets: the peer's `struct sock`, else 0.
+    pub peer_sock: u64,
+    /// Inode number of the socket, as in `/proc/<pid>/fd` (`socket:[N]`).
+    pub inode: u64,
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// `AF_INET` 2, `AF_INET6` 10 or `AF_UNIX` 1.
+    pub family: u16,
+    /// [`crate::Role`] as a number.
+    pub role: u8,
+    /// [`ConnectionOpened::FLAG_CONNECT_SEEN`].
+    pub flags: u8,
+    /// Host byte order; 0 for unix sockets.
+    pub local_port: u16,
+    pub remote_port: u16,
+    /// Bytes of `unix_path` in use.
+    pub unix_path_len: u16,
+    pub pad: u16,
+    /// IPv6, IPv4 as IPv4-mapped IPv6; zero for unix sockets.
+    pub local_addr: [u8; 16],
+    pub remote_addr: [u8; 16],
+    /// The path a unix server socket is bound to, from whichever end has one. A leading NUL marks the abstract namespace.
+    pub unix_path: [u8; UNIX_PATH_BYTES],
+    pub pad2: [u8; 4],
+}
+const _: () = assert!(size_of::<ConnectionOpened>() == 24 + 32 + 8 + 8 + 32 + 112);
+
+impl ConnectionOpened {
+    /// The programs saw this connection being made, so positions start at its first byte.
+    pub const FLAG_CONNECT_SEEN: u8 = 1;
+}
+
+/// Last record of a TCP connection end. Unix sockets have none: the engine forgets them when they idle or their
+/// process exits.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionClosed {
+    pub header: RecordHeader,
+    pub connection: u64,
+    /// Bytes seen in each direction over the life of the connection: positions one past the last byte.
+    pub inbound_bytes: u64,
+    pub outbound_bytes: u64,
+}
+const _: () = assert!(size_of::<ConnectionClosed>() == 48);
+
+/// Bytes that moved through a connection by one system call (or one segment of its iovec).
+///
+/// It covers the stream positions `position .. position + total`. The payload that follows the struct is the first
+/// `head` and then the last `tail` bytes of that range; whatever lies between was not copied.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Data {
+    pub header: RecordHeader,
+    pub connection: u64,
+    /// Position of the first byte in this direction's stream, counted since the connection was first seen.
+    pub position: u64,
+    /// `bpf_ktime_get_ns` on entry of the call, or 0 where only its exit is hooked; `header.at` is its exit.
+    pub entered: u64,
+    /// Inbound on a server end: the token minted for this call (the same for all its segments); else 0.
+    pub token: u64,
+    /// Outbound: the token its execution context carried; else 0.
+    pub cause: u64,
+    /// TCP sequence number of the first byte (valid with [`Data::FLAG_SEQUENCE`]), the same at both ends of the wire.
+    pub sequence: u32,
+    pub total: u32,
+    pub head: u16,
+    pub tail: u16,
+    /// [`Direction`] as a number.
+    pub direction: u8,
+    pub flags: u8,
+    pub pad: u16,
+}
+const _: () = assert!(size_of::<Data>() == 24 + 40 + 16);
+
+impl Data {
+    pub const FLAG_SEQUENCE: u8 = 1;
+}
+
+/// A process (not a thread) was created by `header.tgid`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessForked {
+    pub header: RecordHeader,
+    pub child_tgid: u32,
+    pub pad: u32,
+}
+const _: () = assert!(size_of::<ProcessForked>() == 32);
+
+/// `header.tgid` began to listen on a stream socket. `family`, `netns` and `port` as in [`ConnectionOpened`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenStarted {
+    pub header: RecordHeader,
+    pub netns: u32,
+    pub family: u16,
+    /// 0 for unix sockets.
+    pub port: u16,
+    pub inode: u64,
+}
+const _: () = assert!(size_of::<ListenStarted>() == 40);
+// `ProcessExecuted` and `ProcessExited` are a bare `RecordHeader`.

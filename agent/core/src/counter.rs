@@ -1,0 +1,62 @@
+//! Engine counters: every loss and every decision has a name.
+
+macro_rules! counters {
+    ($( $(#[$doc:meta])* $name:ident = $text:literal, )+) => {
+        /// An engine counter.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Counter { $( $(#[$doc])* $name, )+ }
+
+        impl Counter {
+            /// All of them, in the order of their numbers.
+            pub const ALL: &'static [Self] = &[ $( Self::$name, )+ ];
+
+            /// Name shown to the user.
+            pub const fn name(self) -> &'static str {
+                match self { $( Self::$name => $text, )+ }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Records consumed.
+    Records = "engine.records",
+    /// Records that could not be parsed.
+    RecordsInvalid = "engine.records_invalid",
+    /// Data records of a connection whose opening record was lost.
+    RecordsUnknownConnection = "engine.records_unknown_connection",
+    /// Spans emitted.
+    Spans = "spans",
+    /// Requests that never became a span: their response was lost on the way to the engine.
+    DroppedResponseLost = "dropped.response_lost",
+    /// Responses that never became a span: their request was lost, or came before the agent.
+    DroppedRequestLost = "dropped.request_lost",
+    /// Exchanges dropped because a table was full.
+    DroppedTableFull = "dropped.table_full",
+    /// Messages given up: not valid HTTP, or over a limit.
+    DroppedMalformed = "dropped.malformed",
+    /// Bytes missing inside a stream because a record was lost.
+    StreamGapBytes = "stream.gap_bytes",
+    /// Places where a parser lost the message boundary and had to search for the next one.
+    StreamDesyncs = "stream.desyncs",
+    /// Connections whose protocol is not known; not looked at any more.
+    ConnectionsUnknownProtocol = "connections.unknown_protocol",
+    /// Connections forgotten because the table was full.
+    ConnectionsEvicted = "connections.evicted",
+    /// Parents by the thread that read the request.
+    ParentThread = "parent.thread",
+    /// Parents because only one request was in flight in the process.
+    ParentOnlyRequest = "parent.only_request",
+    /// Parents by an incoming trace context header.
+    ParentHeader = "parent.header",
+    /// Server spans joined to the client span at the other end of the same connection.
+    ParentJoin = "parent.join",
+    /// Roots: no request was in flight.
+    RootNoRequest = "root.no_request",
+    /// Roots: several requests were in flight and nothing told which.
+    RootAmbiguous = "root.ambiguous",
+    /// Roots: the request that the thread last read had been answered already.
+    RootAnswered = "root.answered",
+    /// Server spans with no header and no client end on this host.
+    RootEntry = "root.entry",
+}

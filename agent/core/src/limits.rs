@@ -1,0 +1,22 @@
+//! Limits of every userspace table and buffer of the engine. Kernel-side ones are in `autospan_abi::limits`.
+
+/// Connections tracked at once; past it the least recently used one is dropped and counted.
+pub const CONNECTIONS_MAX: usize = 32_768;
+/// Exchanges in flight or settling at once.
+pub const EXCHANGES_MAX: usize = 65_536;
+/// Requests without a response on one connection (pipelining depth).
+pub const PIPELINE_MAX: usize = 1_024;
+/// Bytes of one message head (request line or status line, and headers) before the message is given up.
+pub const HEAD_BYTES_MAX: usize = 65_536;
+/// Headers of one message.
+pub const HEADERS_MAX: usize = 128;
+/// Bytes of any string that goes into a span attribute; longer ones are cut at a character boundary.
+pub const ATTRIBUTE_BYTES_MAX: usize = 4_096;
+/// Bytes of response data kept for a request that has not been seen yet.
+pub const EARLY_BYTES_MAX: usize = 65_536;
+/// How long records may arrive out of order, and so how long after its start an exchange's parent is decided.
+pub const SETTLE_NS: u64 = 100_000_000;
+/// A connection without traffic and without an exchange in flight is forgotten after this time.
+pub const CONNECTION_IDLE_NS: u64 = 600_000_000_000;
+/// Processes with facts known at once.
+pub const PROCESSES_MAX: usize = 65_536;

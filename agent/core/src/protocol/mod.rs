@@ -1,0 +1,136 @@
+//! Protocols: pure machines that turn the two streams of a connection into messages. Pairing requests with responses
+//! is not their business ([`crate::exchange`] does that), nor is time or identity.
+//!
+//! Contract, for any bytes, split anywhere, with gaps anywhere: a call consumes something, or produces something, or
+//! asks for more; nothing panics; nothing grows past [`crate::limits`].
+
+pub mod http1;
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// Verdict of a sniffer on the first bytes of a stream (or of a record where a message may start).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sniff {
+    Yes,
+    No,
+    /// All bytes so far fit, but there are too few of them.
+    Undecided,
+}
+
+/// Which way of a connection carries what. Independent of who is the traced process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Request,
+    Response,
+}
+
+/// What a stream offers to the parser next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input<'a> {
+    /// Bytes at the current position. `call_end`: the last of them is the last byte of a system call's data.
+    Bytes { bytes: &'a [u8], call_end: bool },
+    /// So many bytes at the current position were not captured.
+    Gap(u64),
+    /// The stream ended (the connection was closed).
+    Closed,
+}
+
+/// What the parser made of it: `consumed` bytes (of the bytes, or of the gap) are done with, then `step` holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Advance {
+    pub consumed: u64,
+    pub step: Step,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// A request's head ended here. The message started at the first byte consumed since the last `End`, less
+    /// `Advance::consumed` … that is: the head is exactly the consumed bytes (leading empty lines are consumed apart,
+    /// with `Continue`).
+    Request(Box<RequestHead>),
+    /// A final response's head ended here; as above. Interim (1xx) responses are consumed with `Continue`.
+    Response(Box<ResponseHead>),
+    /// The current message of this side is complete.
+    End(MessageEnd),
+    /// Something was consumed; call again with what follows.
+    Continue,
+    /// The next `n` bytes are body: do not show them, call again after them (`u64::MAX`: until `Closed`).
+    Skip(u64),
+    /// Nothing more to do with what is there. With `Bytes` and `consumed == 0`, offer the same bytes again with more
+    /// behind them.
+    NeedMore,
+    /// Response side only: a response starts here but the request it answers has not been seen. Offer it again when
+    /// the request side has moved, or call `assume_request`.
+    AwaitRequest,
+    /// The boundary is lost: the current message (if any) is void; search with `resync`.
+    Desync,
+    /// The connection speaks another protocol from here on (CONNECT, 101): nothing more will come of it.
+    Upgraded,
+}
+
+/// End of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageEnd {
+    /// Bytes of the body as sent on the wire, less chunk framing where all of it was seen.
+    pub body_bytes: u64,
+    /// The connection was closed before the message was complete.
+    pub truncated: bool,
+}
+
+/// Head of a request. One variant per protocol family.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RequestHead {
+    Http(HttpRequest),
+}
+
+/// Head of a response.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ResponseHead {
+    Http(HttpResponse),
+}
+
+/// Shared by HTTP/1 and, later, HTTP/2.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HttpRequest {
+    /// As sent; known methods are borrowed.
+    pub method: alloc::borrow::Cow<'static, str>,
+    /// Request target as sent (origin, absolute, authority or asterisk form), cut to the attribute limit, invalid UTF-8
+    /// replaced.
+    pub target: String,
+    /// "1.0", "1.1".
+    pub version: &'static str,
+    /// `Host` or `:authority`; empty where there was none.
+    pub host: String,
+    pub user_agent: String,
+    /// Raw values of trace context headers, parsed later.
+    pub trace: TraceHeaders,
+    /// Headers asked for with `--capture-header`: lower-case name, values in order.
+    pub captured: Vec<(String, Vec<String>)>,
+}
+
+/// Raw trace context headers of a request, each empty where there was none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TraceHeaders {
+    /// `None` when absent; a request with two of them has an invalid context, kept as an empty string.
+    pub traceparent: Option<String>,
+    /// All `tracestate` headers joined with commas.
+    pub tracestate: String,
+    pub b3: Option<String>,
+    pub b3_trace_id: Option<String>,
+    pub b3_span_id: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HttpResponse {
+    pub status: u16,
+    pub version: &'static str,
+}
+
+/// What the operator asked of the parsers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProtocolConfig {
+    /// Lower-case names.
+    pub capture_headers: Vec<String>,
+}

@@ -1,0 +1,1 @@
+//! Stable HTTP semantic conventions. <https://opentelemetry.io/docs/specs/semconv/http/http-spans/>

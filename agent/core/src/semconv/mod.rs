@@ -1,0 +1,3 @@
+//! Semantic conventions: from exchanges to attribute tables, one file per protocol.
+
+pub mod http;

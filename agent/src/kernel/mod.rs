@@ -1,0 +1,1 @@
+//! The kernel side as the agent sees it: load, attach, read, steer.

@@ -1,0 +1,1 @@
+//! Input from files: evlog and packet captures.

@@ -39,9 +39,14 @@ pub struct Opened<'a> {
 /// Addresses of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ends<'a> {
-    Inet { local: (IpAddr, u16), remote: (IpAddr, u16) },
+    Inet {
+        local: (IpAddr, u16),
+        remote: (IpAddr, u16),
+    },
     /// Bytes of the server's path; a leading NUL marks the abstract namespace, empty means unnamed.
-    Unix { path: &'a [u8] },
+    Unix {
+        path: &'a [u8],
+    },
 }
 
 /// See [`autospan_abi::Data`].
@@ -74,7 +79,11 @@ pub enum RecordError {
 /// Length of the first record in `bytes`, or `None` until its header is there.
 pub fn record_len(bytes: &[u8]) -> Option<Result<usize, RecordError>> {
     let len = u32::from_le_bytes(*bytes.first_chunk::<4>()?) as usize;
-    Some(if (size_of::<RecordHeader>()..=RECORD_BYTES_MAX).contains(&len) { Ok(len) } else { Err(RecordError::Invalid) })
+    Some(if (size_of::<RecordHeader>()..=RECORD_BYTES_MAX).contains(&len) {
+        Ok(len)
+    } else {
+        Err(RecordError::Invalid)
+    })
 }
 
 /// The longest record: a data record with a full payload.

@@ -32,7 +32,9 @@ pub enum Entry<'a> {
 pub enum EvlogError {
     #[error("not an evlog: it does not start with \"autospan\"")]
     Foreign,
-    #[error("the evlog has ABI version {found}, this autospan reads version {ABI_VERSION}: replay it with the autospan that recorded it")]
+    #[error(
+        "the evlog has ABI version {found}, this autospan reads version {ABI_VERSION}: replay it with the autospan that recorded it"
+    )]
     Version { found: u32 },
     #[error("the evlog is cut off")]
     Truncated,

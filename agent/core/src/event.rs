@@ -1,5 +1,7 @@
 //! Ring-buffer records, checked and borrowed: raw bytes are parsed once, here.
 
+mod encode;
+
 use autospan_abi::{Direction, RecordHeader, RecordKind, Role};
 use core::net::{IpAddr, Ipv6Addr};
 

@@ -1,5 +1,6 @@
 //! What the shell knows and the kernel records do not say. Facts come in by the same door as events.
 
+use alloc::string::String;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -10,6 +11,8 @@ pub enum Fact {
     Clock { monotonic_ns: u64, unix_ns: u64 },
     /// What a process is. Sent once when it is seen, again after an exec.
     Process { tgid: u32, threads: Threads },
+    /// What a process is called. The engine has no use for it; it lets a replay name the services of a recording.
+    Service { tgid: u32, name: String },
 }
 
 /// How a runtime maps requests to threads: how far a thread's identity can be believed.

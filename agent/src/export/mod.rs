@@ -1,12 +1,133 @@
 //! Spans out: a bounded queue, then one sink (OTLP, terminal or JSON lines).
+//!
+//! [`Exporter::push`] never waits. Behind it one tokio task makes batches and hands them to the sink; what the sink
+//! cannot take is retried within limits, then dropped and counted ([`Counter`]).
+
+mod counter;
+mod json;
+mod limits;
+mod output;
+mod worker;
+
+pub use counter::{Counter, ExportCounters};
 
 use crate::process::Resource;
 use autospan_core::span::Span;
+use counter::Counters;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
 /// A span with the resource it is exported under.
 #[derive(Clone, Debug)]
 pub struct ExportSpan {
     pub span: Span,
     pub resource: Arc<Resource>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ExportConfig {
+    pub sink: SinkConfig,
+    pub batch: BatchConfig,
+}
+
+/// Where spans go.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum SinkConfig {
+    /// One JSON object per span and line on standard output.
+    Json,
+}
+
+/// When a batch is handed to the sink, and how many spans may wait for that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchConfig {
+    /// Spans waiting at most; further ones are dropped and counted.
+    pub queue_spans_max: usize,
+    /// Spans of one batch at most.
+    pub batch_spans_max: usize,
+    /// How long the first span of a batch waits for more.
+    pub delay: Duration,
+}
+
+impl Default for BatchConfig {
+    fn default() -> Self {
+        Self {
+            queue_spans_max: limits::QUEUE_SPANS_MAX,
+            batch_spans_max: limits::BATCH_SPANS_MAX,
+            delay: limits::BATCH_DELAY,
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExportError {
+    #[error("the exporter needs a tokio runtime to run on")]
+    NoRuntime,
+}
+
+/// The door for spans. Dropping it without [`Exporter::shutdown`] lets the task finish what is queued, as long as the
+/// runtime lives.
+#[derive(Debug)]
+pub struct Exporter {
+    queue: mpsc::Sender<ExportSpan>,
+    counters: Arc<Counters>,
+    closed: watch::Receiver<bool>,
+    task: JoinHandle<()>,
+}
+
+/// Starts the export task on the current tokio runtime.
+///
+/// # Errors
+/// Without a runtime, and where the sink cannot be made from its configuration.
+pub fn start(config: ExportConfig) -> Result<Exporter, ExportError> {
+    let runtime = tokio::runtime::Handle::try_current().map_err(|_| ExportError::NoRuntime)?;
+    let counters = Arc::new(Counters::default());
+    let (queue, spans) = mpsc::channel(config.batch.queue_spans_max);
+    let (closed, is_closed) = watch::channel(false);
+    let sink = worker::Sink::new(config.sink, Arc::clone(&counters))?;
+    let task = runtime.spawn(worker::run(spans, sink, config.batch, Arc::clone(&counters), closed));
+    Ok(Exporter { queue, counters, closed: is_closed, task })
+}
+
+// === impl Exporter ===
+
+impl Exporter {
+    /// Queues a span. Never waits: where the queue is full, this span is dropped and counted.
+    pub fn push(&self, span: ExportSpan) {
+        let counter = match self.queue.try_send(span) {
+            Ok(()) => Counter::Accepted,
+            Err(mpsc::error::TrySendError::Full(_)) => Counter::DroppedQueueFull,
+            Err(mpsc::error::TrySendError::Closed(_)) => Counter::DroppedShutdown,
+        };
+        self.counters.add(counter, 1);
+    }
+
+    pub fn counters(&self) -> ExportCounters {
+        self.counters.snapshot()
+    }
+
+    /// Resolves when the sink can take nothing more, ever: the reader of our standard output is gone. The agent should
+    /// end then, with success.
+    pub fn closed(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut closed = self.closed.clone();
+        async move {
+            // An error means that the task ended, which closes the sink as well.
+            let _ = closed.wait_for(|closed| *closed).await;
+        }
+    }
+
+    /// Exports what is queued, for `deadline` at most; what is left then is dropped and counted.
+    pub async fn shutdown(self, deadline: Duration) -> ExportCounters {
+        let Self { queue, counters, mut task, .. } = self;
+        drop(queue);
+        if tokio::time::timeout(deadline, &mut task).await.is_err() {
+            task.abort();
+            let _ = task.await;
+        }
+        counters.settle();
+        counters.snapshot()
+    }
 }

@@ -3,6 +3,16 @@
 //!
 //! Contract, for any bytes, split anywhere, with gaps anywhere: a call consumes something, or produces something, or
 //! asks for more; nothing panics; nothing grows past [`crate::limits`].
+//!
+//! How a stream drives a parser, one side at a time:
+//! - Offer what is at the current position: [`Input::Bytes`] (possibly none), a [`Input::Gap`], or [`Input::Closed`].
+//!   Move on by `Advance::consumed`, act on the step, and call again at once, even with nothing left to show: a message
+//!   may be complete without another byte. Only [`Step::NeedMore`], [`Step::AwaitRequest`] and an unfinished
+//!   [`Step::Skip`] end the round.
+//! - Bytes that were answered with `NeedMore` and not consumed are offered again in front of those that follow. Where a
+//!   gap or the close follows instead, they are dropped and the gap or close is offered.
+//! - A sequence of messages does not depend on where the bytes between two gaps were split, given that `call_end` is
+//!   true for the last piece of a call only.
 
 pub mod http1;
 
@@ -31,10 +41,11 @@ pub enum Side {
 pub enum Input<'a> {
     /// Bytes at the current position. `call_end`: the last of them is the last byte of a system call's data.
     Bytes { bytes: &'a [u8], call_end: bool },
-    /// So many bytes at the current position were not captured.
+    /// So many bytes at the current position were not captured. Never 0.
     Gap(u64),
-    /// The stream ended (the connection was closed).
-    Closed,
+    /// The stream ended (the connection was closed). `unskipped`: bytes of an unfinished [`Step::Skip`] that did not
+    /// come, that is n less those that did; 0 where none was under way.
+    Closed { unskipped: u64 },
 }
 
 /// What the parser made of it: `consumed` bytes (of the bytes, or of the gap) are done with, then `step` holds.
@@ -46,27 +57,28 @@ pub struct Advance {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// A request's head ended here. The message started at the first byte consumed since the last `End`, less
-    /// `Advance::consumed` … that is: the head is exactly the consumed bytes (leading empty lines are consumed apart,
-    /// with `Continue`).
+    /// A request's head ended here. The head is exactly the bytes consumed by this call (empty lines in front of it
+    /// are consumed apart, with `Continue`), so the message starts at the position that was offered.
     Request(Box<RequestHead>),
     /// A final response's head ended here; as above. Interim (1xx) responses are consumed with `Continue`.
     Response(Box<ResponseHead>),
-    /// The current message of this side is complete.
+    /// The current message of this side is complete; it ended before the bytes offered.
     End(MessageEnd),
     /// Something was consumed; call again with what follows.
     Continue,
-    /// The next `n` bytes are body: do not show them, call again after them (`u64::MAX`: until `Closed`).
+    /// After the consumed bytes, the next `n` bytes are body: do not show them, captured or not, and call again as soon
+    /// as they have passed (`u64::MAX`: offer nothing but `Closed`).
     Skip(u64),
-    /// Nothing more to do with what is there. With `Bytes` and `consumed == 0`, offer the same bytes again with more
-    /// behind them.
+    /// Nothing more to do with what is there. Bytes that were not consumed are offered again with more behind them.
     NeedMore,
     /// Response side only: a response starts here but the request it answers has not been seen. Offer it again when
     /// the request side has moved, or call `assume_request`.
     AwaitRequest,
-    /// The boundary is lost: the current message (if any) is void; search with `resync`.
+    /// The boundary is lost, and the current message of this side (if any) is void. What was consumed cannot start a
+    /// message (a gap is consumed whole); search what follows with `resync`. Which request the next response answers
+    /// may be lost with it: `forget_requests` drops those that wait.
     Desync,
-    /// The connection speaks another protocol from here on (CONNECT, 101): nothing more will come of it.
+    /// The connection speaks another protocol from here on (CONNECT, 101): nothing more will come of either side.
     Upgraded,
 }
 
@@ -75,7 +87,7 @@ pub enum Step {
 pub struct MessageEnd {
     /// Bytes of the body as sent on the wire, less chunk framing where all of it was seen.
     pub body_bytes: u64,
-    /// The connection was closed before the message was complete.
+    /// The connection was closed before the message was complete. `body_bytes` are those that came.
     pub truncated: bool,
 }
 

@@ -20,8 +20,8 @@ impl Http1 {
     /// The request of the next response will not come: parse the response as the answer to a GET.
     pub fn assume_request(&mut self) {}
 
-    /// The requests that still wait for a response are given up: the next response answers none of them.
-    pub fn forget_requests(&mut self) {}
+    /// The oldest `n` requests that still wait for a response are given up: the next response answers the one after.
+    pub fn forget_requests(&mut self, _n: usize) {}
 
     /// The stream of `side` starts anew at a message boundary found by [`Self::resync`]; the other side keeps its state.
     pub fn restart(&mut self, _side: Side) {}

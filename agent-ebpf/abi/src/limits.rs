@@ -35,6 +35,6 @@ pub const EDGE_TAIL_BYTES: u32 = 32;
 /// Bytes of a unix socket's path, as in `sockaddr_un`.
 pub const UNIX_PATH_BYTES: usize = 108;
 
-const _: () = assert!(RING_BYTES.is_power_of_two() && RING_BYTES % 4096 == 0);
+const _: () = assert!(RING_BYTES.is_power_of_two() && RING_BYTES.is_multiple_of(4096));
 const _: () = assert!(EDGE_HEAD_BYTES + EDGE_TAIL_BYTES <= PAYLOAD_CLASSES[0]);
 const _: () = assert!(HEAD_DEFAULT_BYTES <= PAYLOAD_MAX);

@@ -13,12 +13,19 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod causality;
+pub mod connection;
 pub mod counter;
+pub mod engine;
 pub mod event;
 pub mod evlog;
+mod exchange;
 pub mod fact;
+mod ids;
+mod join;
 pub mod limits;
 pub mod protocol;
 pub mod semconv;
 pub mod span;
+mod stream;
 pub mod trace_context;

@@ -1,0 +1,588 @@
+//! One connection end: finds out what it speaks, then turns its two streams into [`Signal`]s.
+
+use crate::event::{Data, Ends, Opened};
+use crate::protocol::http1::Http1;
+use crate::protocol::{Advance, Input, MessageEnd, ProtocolConfig, RequestHead, ResponseHead, Side, Sniff, Step};
+use crate::stream::{Mark, Piece, Stream, Sync};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use autospan_abi::{Direction, Role};
+use core::net::IpAddr;
+
+/// Bytes that are enough for every sniffer.
+const SNIFF_BYTES: usize = 64;
+/// Changes of direction without a message start, after which a connection is given up.
+const STRANGE_TURNS_MAX: u8 = 4;
+
+/// Addresses of a connection end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    Inet {
+        local: (IpAddr, u16),
+        remote: (IpAddr, u16),
+    },
+    /// Path of the server's unix socket; a leading NUL marks the abstract namespace.
+    Unix {
+        path: Box<[u8]>,
+    },
+}
+
+/// What a connection end says, in the order of its bytes.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Signal {
+    /// A request's head is complete.
+    Request {
+        head: Box<RequestHead>,
+        origin: Origin,
+        tokens: Tokens,
+    },
+    /// More bytes of the request in progress were read by this call.
+    RequestBytes {
+        token: u64,
+    },
+    RequestEnd(MessageEnd),
+    /// A response's head is complete: it answers the oldest request without one.
+    Response {
+        head: Box<ResponseHead>,
+        origin: Origin,
+    },
+    /// A response whose request was never seen.
+    Orphan,
+    /// The response in progress (or the orphan) is complete.
+    ResponseEnd {
+        end: MessageEnd,
+        at: u64,
+        tid: u32,
+    },
+    /// The responses to the oldest `n` requests without one were lost.
+    ResponsesLost {
+        n: usize,
+    },
+    /// The message in progress on this side is void.
+    Void(Side),
+    /// Bytes of a lost record.
+    LostBytes(u64),
+    /// The parser lost its place.
+    Desynced,
+    /// The connection's protocol was recognised.
+    Recognised {
+        role_corrected: bool,
+    },
+    /// Nothing more will come of this connection.
+    GaveUp {
+        opaque: bool,
+    },
+}
+
+/// Where a message starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) position: u64,
+    pub(crate) sequence: Option<u32>,
+    /// Outbound: when the call was entered; inbound: when it returned.
+    pub(crate) at: u64,
+    pub(crate) tgid: u32,
+    pub(crate) tid: u32,
+    pub(crate) cause: u64,
+}
+
+/// Tokens of the calls that a request's head came from, the first few of them.
+pub(crate) type Tokens = [u64; 4];
+
+#[derive(Debug)]
+enum Protocol {
+    Unknown,
+    Http1(Box<Http1>),
+    /// Given up.
+    Opaque,
+}
+
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) id: u64,
+    pub(crate) sock: u64,
+    pub(crate) peer_sock: u64,
+    pub(crate) netns: u32,
+    /// Process that used it first.
+    pub(crate) tgid: u32,
+    pub(crate) address: Arc<Address>,
+    pub(crate) role: Role,
+    /// Time of the last record.
+    pub(crate) last_at: u64,
+    connect_seen: bool,
+    protocol: Protocol,
+    inbound: Stream,
+    outbound: Stream,
+    last_direction: Option<Direction>,
+    strange_turns: u8,
+    /// A request's head was seen and its end not yet.
+    request_open: bool,
+    /// A response's head was seen (or void) and its end not yet.
+    response_open: bool,
+    /// Requests whose response has not started.
+    unanswered: usize,
+    /// A part of the response stream was lost since the last response.
+    responses_lost: bool,
+}
+
+impl Connection {
+    pub(crate) fn new(at: u64, tgid: u32, opened: &Opened<'_>) -> Self {
+        let address = match opened.ends {
+            Ends::Inet { local, remote } => Address::Inet { local, remote },
+            Ends::Unix { path } => Address::Unix { path: path.into() },
+        };
+        Self {
+            id: opened.connection,
+            sock: opened.sock,
+            peer_sock: opened.peer_sock,
+            netns: opened.netns,
+            tgid,
+            address: Arc::new(address),
+            role: opened.role,
+            last_at: at,
+            connect_seen: opened.connect_seen,
+            protocol: Protocol::Unknown,
+            inbound: Stream::default(),
+            outbound: Stream::default(),
+            last_direction: None,
+            strange_turns: 0,
+            request_open: false,
+            response_open: false,
+            unanswered: 0,
+            responses_lost: false,
+        }
+    }
+
+    pub(crate) fn is_opaque(&self) -> bool {
+        matches!(self.protocol, Protocol::Opaque)
+    }
+
+    /// No message is in progress and none is awaited.
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.request_open && !self.response_open && self.unanswered == 0
+    }
+
+    /// A data record of this connection.
+    pub(crate) fn data(&mut self, mark: Mark, data: &Data<'_>, config: &ProtocolConfig, out: &mut Vec<Signal>) {
+        self.last_at = mark.at;
+        if matches!(self.protocol, Protocol::Unknown) && !self.recognise(data, out) {
+            self.pass_unrecognised(mark, data, out);
+            return;
+        }
+        self.last_direction = Some(data.direction);
+        let Protocol::Http1(_) = self.protocol else { return };
+        let side = self.side(data.direction);
+        if side == Side::Request {
+            self.flush_orphan_before(&mark, config, out);
+            if self.request_open && mark.token != 0 {
+                out.push(Signal::RequestBytes { token: mark.token });
+            }
+        }
+        let pieces = self.stream(side).accept(mark, data);
+        for piece in pieces.into_iter().flatten() {
+            self.piece(side, piece, &mark, config, out);
+        }
+        if side == Side::Request && self.stream(Side::Response).awaiting {
+            self.drive(Side::Response, &[], false, &mark, config, out);
+        }
+    }
+
+    /// The connection was closed, or its process is gone: what is open ends here.
+    pub(crate) fn closed(&mut self, at: u64, config: &ProtocolConfig, out: &mut Vec<Signal>) {
+        for side in [Side::Request, Side::Response] {
+            let Protocol::Http1(parser) = &mut self.protocol else { return };
+            let unskipped = side_stream(self.role, &self.inbound, &self.outbound, side).skip;
+            let open = if side == Side::Request { self.request_open } else { self.response_open };
+            if open {
+                let Advance { step, .. } = parser.advance(side, Input::Closed { unskipped }, config);
+                if let Step::End(end) = step {
+                    // A body that the close completes was complete with its last byte.
+                    let at = if end.truncated { at } else { self.last_at };
+                    self.end_message(side, end, at, 0, out);
+                }
+            }
+        }
+    }
+
+    // === recognition ===
+
+    /// Looks at the first bytes of a record; true once the protocol is known.
+    fn recognise(&mut self, data: &Data<'_>, out: &mut Vec<Signal>) -> bool {
+        let stream = if data.direction == Direction::Inbound { &self.inbound } else { &self.outbound };
+        let mut start = [0; SNIFF_BYTES];
+        let kept = stream.pending.len().min(SNIFF_BYTES);
+        start[..kept].copy_from_slice(&stream.pending[..kept]);
+        let more = data.head.len().min(SNIFF_BYTES - kept);
+        start[kept..kept + more].copy_from_slice(&data.head[..more]);
+        let start = &start[..kept + more];
+        let request_direction = if Http1::sniff(Side::Request, start) == Sniff::Yes {
+            data.direction
+        } else if Http1::sniff(Side::Response, start) == Sniff::Yes {
+            opposite(data.direction)
+        } else {
+            return false;
+        };
+        self.protocol = Protocol::Http1(Box::default());
+        let role = if request_direction == Direction::Inbound { Role::Server } else { Role::Client };
+        out.push(Signal::Recognised { role_corrected: self.role != role });
+        self.role = role;
+        let other = self.direction_stream(opposite(data.direction));
+        if !other.is_unused() {
+            other.abandon();
+        }
+        true
+    }
+
+    /// A record that does not start like a message of any known protocol.
+    fn pass_unrecognised(&mut self, mark: Mark, data: &Data<'_>, out: &mut Vec<Signal>) {
+        let turned = self.last_direction != Some(data.direction);
+        self.last_direction = Some(data.direction);
+        let fresh = self.connect_seen && self.inbound.is_unused() && self.outbound.is_unused();
+        let stream = self.direction_stream(data.direction);
+        let undecided = stream.pending.len() + data.head.len() < SNIFF_BYTES
+            && data.head.len() == data.total as usize
+            && could_start(&stream.pending, data.head);
+        stream.accept(mark, data);
+        if undecided && stream.keep(data.head) {
+            return;
+        }
+        stream.pending.clear();
+        stream.cursor = data.position + u64::from(data.total);
+        self.strange_turns += u8::from(turned);
+        if self.strange_turns >= STRANGE_TURNS_MAX || (fresh && !data.head.is_empty()) {
+            self.give_up(true, out);
+        }
+    }
+
+    fn give_up(&mut self, opaque: bool, out: &mut Vec<Signal>) {
+        self.protocol = Protocol::Opaque;
+        self.inbound = Stream::default();
+        self.outbound = Stream::default();
+        (self.request_open, self.response_open) = (false, false);
+        out.push(Signal::GaveUp { opaque });
+    }
+
+    // === streams ===
+
+    fn side(&self, direction: Direction) -> Side {
+        if (direction == Direction::Inbound) == (self.role == Role::Server) { Side::Request } else { Side::Response }
+    }
+
+    fn direction_stream(&mut self, direction: Direction) -> &mut Stream {
+        match direction {
+            Direction::Inbound => &mut self.inbound,
+            Direction::Outbound => &mut self.outbound,
+        }
+    }
+
+    fn stream(&mut self, side: Side) -> &mut Stream {
+        if (side == Side::Request) == (self.role == Role::Server) { &mut self.inbound } else { &mut self.outbound }
+    }
+
+    fn piece(&mut self, side: Side, piece: Piece<'_>, mark: &Mark, config: &ProtocolConfig, out: &mut Vec<Signal>) {
+        match piece {
+            Piece::Lost(n) => {
+                out.push(Signal::LostBytes(n));
+                self.gap(side, n, mark, config, out);
+            }
+            Piece::Uncopied(n) => self.gap(side, n, mark, config, out),
+            Piece::Bytes { bytes, call_end } => self.bytes(side, bytes, call_end, mark, config, out),
+        }
+    }
+
+    fn bytes(
+        &mut self,
+        side: Side,
+        bytes: &[u8],
+        ends: bool,
+        mark: &Mark,
+        config: &ProtocolConfig,
+        out: &mut Vec<Signal>,
+    ) {
+        let skipped = self.stream(side).take_skip(bytes.len() as u64) as usize;
+        if self.stream(side).skip > 0 {
+            return;
+        }
+        let mut rest = &bytes[skipped..];
+        if self.stream(side).sync == Sync::Searching {
+            let Some(offset) = Http1::resync(side, rest) else {
+                self.stream(side).advance(rest.len() as u64);
+                return;
+            };
+            self.stream(side).advance(offset as u64);
+            rest = &rest[offset..];
+            self.resume(side, out);
+        }
+        self.drive(side, rest, ends, mark, config, out);
+    }
+
+    /// The next boundary was found.
+    fn resume(&mut self, side: Side, out: &mut Vec<Signal>) {
+        self.stream(side).sync = Sync::Synced;
+        let Protocol::Http1(parser) = &mut self.protocol else { return };
+        parser.restart(side);
+        // Without pipelining, a response that comes after lost ones answers the newest request.
+        if side == Side::Response && self.responses_lost && self.unanswered > 1 {
+            let n = self.unanswered - 1;
+            parser.forget_requests(n);
+            self.unanswered = 1;
+            out.push(Signal::ResponsesLost { n });
+        }
+        if side == Side::Response {
+            self.responses_lost = false;
+        }
+    }
+
+    fn gap(&mut self, side: Side, n: u64, mark: &Mark, config: &ProtocolConfig, out: &mut Vec<Signal>) {
+        if self.stream(side).awaiting {
+            self.release_orphan(mark, config, out);
+        }
+        let mut left = n - self.stream(side).take_skip(n);
+        if left == 0 {
+            return self.finish_skip(side, mark, config, out);
+        }
+        if self.stream(side).sync == Sync::Searching || !self.stream(side).pending.is_empty() {
+            self.lose_place(side, out);
+            self.stream(side).advance(left);
+            return;
+        }
+        while left > 0 && self.stream(side).sync == Sync::Synced {
+            let Protocol::Http1(parser) = &mut self.protocol else { return };
+            let Advance { consumed, step } = parser.advance(side, Input::Gap(left), config);
+            let consumed = consumed.min(left);
+            self.stream(side).advance(consumed);
+            left -= consumed;
+            let progress = consumed > 0 || matches!(step, Step::End(_) | Step::Skip(_));
+            self.step(side, step, consumed, mark, out);
+            left -= self.stream(side).take_skip(left);
+            if !progress {
+                self.lose_place(side, out);
+            }
+        }
+        self.stream(side).advance(left);
+        if self.stream(side).sync == Sync::Synced {
+            self.finish_skip(side, mark, config, out);
+        }
+    }
+
+    /// A body that ends with the bytes passed over ends now, not with the next bytes.
+    fn finish_skip(&mut self, side: Side, mark: &Mark, config: &ProtocolConfig, out: &mut Vec<Signal>) {
+        if self.stream(side).skip == 0 {
+            self.drive(side, &[], false, mark, config, out);
+        }
+    }
+
+    /// The message boundary is lost: what was in progress is void.
+    fn lose_place(&mut self, side: Side, out: &mut Vec<Signal>) {
+        let stream = self.stream(side);
+        let searching = stream.sync == Sync::Searching && stream.pending.is_empty();
+        stream.abandon();
+        let open = match side {
+            Side::Request => core::mem::take(&mut self.request_open),
+            Side::Response => {
+                self.responses_lost = true;
+                core::mem::take(&mut self.response_open)
+            }
+        };
+        if open {
+            out.push(Signal::Void(side));
+        }
+        if !searching {
+            out.push(Signal::Desynced);
+        }
+    }
+
+    // === parsing ===
+
+    /// Offers what is pending, then `bytes`, to the parser until it wants more.
+    fn drive(
+        &mut self,
+        side: Side,
+        bytes: &[u8],
+        ends: bool,
+        mark: &Mark,
+        config: &ProtocolConfig,
+        out: &mut Vec<Signal>,
+    ) {
+        let mut joined;
+        let mut rest = bytes;
+        if !self.stream(side).pending.is_empty() {
+            if !self.stream(side).keep(bytes) {
+                self.lose_place(side, out);
+                self.stream(side).advance(bytes.len() as u64);
+                return;
+            }
+            joined = core::mem::take(&mut self.stream(side).pending);
+            rest = &joined[..];
+        } else {
+            joined = Vec::new();
+        }
+        self.stream(side).awaiting = false;
+        rest = self.parse(side, rest, ends, mark, config, out);
+        let left = rest.len();
+        if left == 0 {
+            return;
+        }
+        if joined.is_empty() {
+            self.stream(side).keep(rest);
+        } else {
+            joined.drain(..joined.len() - left);
+            self.stream(side).pending = joined;
+        }
+    }
+
+    /// Returns the bytes that the parser wants to see again with more behind them.
+    fn parse<'b>(
+        &mut self,
+        side: Side,
+        mut rest: &'b [u8],
+        ends: bool,
+        mark: &Mark,
+        config: &ProtocolConfig,
+        out: &mut Vec<Signal>,
+    ) -> &'b [u8] {
+        loop {
+            let Protocol::Http1(parser) = &mut self.protocol else { return &[] };
+            let Advance { consumed, step } = parser.advance(side, Input::Bytes { bytes: rest, call_end: ends }, config);
+            let consumed = (consumed as usize).min(rest.len());
+            rest = &rest[consumed..];
+            match step {
+                Step::NeedMore => {
+                    self.stream(side).advance(consumed as u64);
+                    return rest;
+                }
+                Step::AwaitRequest => {
+                    let stream = self.stream(side);
+                    stream.advance(consumed as u64);
+                    stream.awaiting = true;
+                    return rest;
+                }
+                Step::Continue if consumed == 0 => {
+                    // A parser that neither consumes nor asks would spin.
+                    self.lose_place(side, out);
+                }
+                step => {
+                    self.stream(side).advance(consumed as u64);
+                    self.step(side, step, consumed as u64, mark, out);
+                }
+            }
+            let skipped = self.stream(side).take_skip(rest.len() as u64) as usize;
+            rest = &rest[skipped..];
+            if self.stream(side).skip > 0 || self.is_opaque() {
+                return &[];
+            }
+            if self.stream(side).sync == Sync::Searching {
+                match Http1::resync(side, rest) {
+                    Some(offset) if offset > 0 || consumed > 0 => {
+                        self.stream(side).advance(offset as u64);
+                        rest = &rest[offset..];
+                        self.resume(side, out);
+                    }
+                    _ => {
+                        self.stream(side).advance(rest.len() as u64);
+                        return &[];
+                    }
+                }
+            }
+        }
+    }
+
+    /// One step of the parser; the stream's cursor is already behind what it consumed.
+    fn step(&mut self, side: Side, step: Step, consumed: u64, mark: &Mark, out: &mut Vec<Signal>) {
+        match step {
+            Step::Request(head) => {
+                self.request_open = true;
+                self.unanswered += 1;
+                let (origin, tokens) = self.origin(side, consumed, mark);
+                out.push(Signal::Request { head, origin, tokens });
+            }
+            Step::Response(head) => {
+                self.response_open = true;
+                self.unanswered = self.unanswered.saturating_sub(1);
+                let (origin, _) = self.origin(side, consumed, mark);
+                out.push(Signal::Response { head, origin });
+            }
+            Step::End(end) => self.end_message(side, end, mark.at, mark.tid, out),
+            Step::Skip(n) => self.stream(side).skip = n,
+            Step::Desync => self.lose_place(side, out),
+            Step::Upgraded => {
+                self.give_up(false, out);
+            }
+            Step::Continue | Step::NeedMore | Step::AwaitRequest => {}
+        }
+    }
+
+    fn end_message(&mut self, side: Side, end: MessageEnd, at: u64, tid: u32, out: &mut Vec<Signal>) {
+        match side {
+            Side::Request => {
+                self.request_open = false;
+                out.push(Signal::RequestEnd(end));
+            }
+            Side::Response => {
+                self.response_open = false;
+                out.push(Signal::ResponseEnd { end, at, tid });
+            }
+        }
+    }
+
+    /// The message whose head was just consumed: its first byte, and the calls that moved the head.
+    fn origin(&mut self, side: Side, head_bytes: u64, mark: &Mark) -> (Origin, Tokens) {
+        let stream = self.stream(side);
+        let position = stream.cursor - head_bytes;
+        let first = *stream.mark_at(position).unwrap_or(mark);
+        let mut tokens = Tokens::default();
+        let seen = stream.marks_within(position, stream.cursor).map(|m| m.token).filter(|t| *t != 0);
+        for (slot, token) in tokens.iter_mut().zip(seen) {
+            *slot = token;
+        }
+        let inbound = (side == Side::Request) == (self.role == Role::Server);
+        let at = if inbound { first.at } else { first.entered };
+        let sequence = first.sequence_of(position);
+        let Mark { tgid, tid, cause, .. } = first;
+        (Origin { position, sequence, at, tgid, tid, cause }, tokens)
+    }
+
+    // === responses without a request ===
+
+    /// A response that was complete before this request began cannot be its answer.
+    fn flush_orphan_before(&mut self, request: &Mark, config: &ProtocolConfig, out: &mut Vec<Signal>) {
+        let stream = self.stream(Side::Response);
+        if stream.awaiting && stream.pending_mark().is_some_and(|m| m.at < request.entered) {
+            self.release_orphan(request, config, out);
+        }
+    }
+
+    fn release_orphan(&mut self, mark: &Mark, config: &ProtocolConfig, out: &mut Vec<Signal>) {
+        let Protocol::Http1(parser) = &mut self.protocol else { return };
+        parser.assume_request();
+        let first = out.len();
+        let unanswered = self.unanswered;
+        self.drive(Side::Response, &[], false, mark, config, out);
+        self.unanswered = unanswered;
+        if let Some(signal) = out[first..].iter_mut().find(|s| matches!(s, Signal::Response { .. })) {
+            *signal = Signal::Orphan;
+        }
+    }
+}
+
+fn side_stream<'a>(role: Role, inbound: &'a Stream, outbound: &'a Stream, side: Side) -> &'a Stream {
+    if (side == Side::Request) == (role == Role::Server) { inbound } else { outbound }
+}
+
+fn opposite(direction: Direction) -> Direction {
+    match direction {
+        Direction::Inbound => Direction::Outbound,
+        Direction::Outbound => Direction::Inbound,
+    }
+}
+
+/// May the bytes so far still turn out to be a message start?
+fn could_start(kept: &[u8], head: &[u8]) -> bool {
+    let mut start = [0; SNIFF_BYTES];
+    let n = kept.len().min(SNIFF_BYTES);
+    start[..n].copy_from_slice(&kept[..n]);
+    let m = head.len().min(SNIFF_BYTES - n);
+    start[n..n + m].copy_from_slice(&head[..m]);
+    [Side::Request, Side::Response].iter().any(|side| Http1::sniff(*side, &start[..n + m]) == Sniff::Undecided)
+}

@@ -1,0 +1,341 @@
+//! The engine: feed it records, facts and the time; poll it for spans and capture policies.
+//!
+//! Synchronous, single-threaded, deterministic: the same input gives the same outputs, however `feed` is chunked.
+
+mod context;
+mod link;
+
+use crate::causality::{ExchangeId, InFlight, ProcessState};
+use crate::connection::{Address, Connection, Signal};
+use crate::counter::Counter;
+use crate::event::{Data, Event, EventKind, Opened, record_len};
+use crate::exchange::{Exchanges, Pairing};
+use crate::fact::Fact;
+use crate::ids::Ids;
+use crate::join::Joins;
+use crate::limits::{CONNECTION_IDLE_NS, CONNECTIONS_MAX, PROCESSES_MAX, SETTLE_NS};
+use crate::protocol::ProtocolConfig;
+use crate::span::Span;
+use crate::stream::Mark;
+use alloc::boxed::Box;
+use alloc::collections::{BTreeSet, BinaryHeap, VecDeque};
+use alloc::vec::Vec;
+use autospan_abi::Policy;
+use core::cmp::Reverse;
+use hashbrown::HashMap;
+
+/// What the operator asked for.
+#[derive(Clone, Debug, Default)]
+pub struct EngineConfig {
+    pub protocol: ProtocolConfig,
+}
+
+/// What the engine wants done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// A complete span.
+    Span(Box<Span>),
+    /// Capture this connection so from now on.
+    Policy { connection: u64, policy: Policy },
+}
+
+/// Connections looked at per tick for idleness.
+const SWEEP_MAX: usize = 64;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Engine {
+    config: EngineConfig,
+    ids: Ids,
+    /// Unix time of `CLOCK_MONOTONIC` 0.
+    epoch_unix_ns: u64,
+    now: u64,
+    /// The start of a record whose rest has not been fed yet.
+    partial: Vec<u8>,
+    links: HashMap<u64, Link>,
+    /// All connections, for second-chance eviction.
+    sweep: VecDeque<u64>,
+    /// Unix connections by process: nothing but the end of the process tells of their end.
+    unix_links: BTreeSet<(u32, u64)>,
+    processes: HashMap<u32, ProcessState>,
+    /// Requests in flight by the thread that read them.
+    threads: HashMap<u32, InFlight>,
+    exchanges: Exchanges,
+    joins: Joins,
+    timers: BinaryHeap<Reverse<(u64, Timer)>>,
+    signals: Vec<Signal>,
+    outputs: VecDeque<Output>,
+    counters: [u64; Counter::ALL.len()],
+}
+
+/// A connection and what is paired on it.
+#[derive(Debug)]
+struct Link {
+    connection: Connection,
+    pairing: Pairing,
+    /// Used since the sweep last passed.
+    touched: bool,
+    /// Counted in `ProcessState::opaque_servers` of this process.
+    opaque_server_of: Option<u32>,
+}
+
+/// What happens to an exchange at a time. At the same time, contexts are decided before anything is forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Decide(ExchangeId),
+    Forget(ExchangeId),
+}
+
+impl Engine {
+    pub fn new(config: EngineConfig) -> Self {
+        Self {
+            config,
+            ids: Ids::new(&[0; 16]),
+            epoch_unix_ns: 0,
+            now: 0,
+            partial: Vec::new(),
+            links: HashMap::new(),
+            sweep: VecDeque::new(),
+            unix_links: BTreeSet::new(),
+            processes: HashMap::new(),
+            threads: HashMap::new(),
+            exchanges: Exchanges::default(),
+            joins: Joins::default(),
+            timers: BinaryHeap::new(),
+            signals: Vec::new(),
+            outputs: VecDeque::new(),
+            counters: [0; Counter::ALL.len()],
+        }
+    }
+
+    /// Takes ring-buffer records, back to back, cut anywhere.
+    pub fn feed(&mut self, mut bytes: &[u8]) {
+        while !self.partial.is_empty() && !bytes.is_empty() {
+            let Some(wanted) = self.partial_wants() else { return self.feed_invalid() };
+            let (more, rest) = bytes.split_at(wanted.min(bytes.len()));
+            self.partial.extend_from_slice(more);
+            bytes = rest;
+            if self.partial_wants() == Some(0) {
+                let record = core::mem::take(&mut self.partial);
+                self.record(&record);
+                self.partial = record;
+                self.partial.clear();
+            }
+        }
+        while !bytes.is_empty() {
+            match record_len(bytes) {
+                Some(Ok(len)) if len <= bytes.len() => {
+                    self.record(&bytes[..len]);
+                    bytes = &bytes[len..];
+                }
+                Some(Err(_)) => return self.feed_invalid(),
+                _ => return self.partial.extend_from_slice(bytes),
+            }
+        }
+    }
+
+    /// Bytes that the partial record still wants, as far as known; `None` when it is not a record.
+    fn partial_wants(&self) -> Option<usize> {
+        match record_len(&self.partial) {
+            None => Some(4 - self.partial.len()),
+            Some(Ok(len)) => Some(len - self.partial.len()),
+            Some(Err(_)) => None,
+        }
+    }
+
+    /// Without a valid length nothing after it can be found: the rest of this feed is lost.
+    fn feed_invalid(&mut self) {
+        self.partial.clear();
+        self.count(Counter::RecordsInvalid);
+    }
+
+    /// Takes what the shell knows.
+    pub fn fact(&mut self, fact: Fact) {
+        match fact {
+            Fact::Session { secret } => self.ids = Ids::new(&secret),
+            Fact::Clock { monotonic_ns, unix_ns } => self.epoch_unix_ns = unix_ns.saturating_sub(monotonic_ns),
+            Fact::Process { tgid, threads } => {
+                if let Some(process) = self.process(tgid) {
+                    process.set_threads(threads);
+                }
+            }
+            Fact::Service { .. } => {}
+        }
+    }
+
+    /// Tells the time: `CLOCK_MONOTONIC` ns. Call it when all records up to then have been fed.
+    pub fn tick(&mut self, now: u64) {
+        self.advance(now);
+        self.sweep_idle();
+    }
+
+    /// The next thing to do, in order.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When `tick` has something to do next.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.timers.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// All counters, in the order of their numbers.
+    pub fn counters(&self) -> impl Iterator<Item = (Counter, u64)> {
+        Counter::ALL.iter().map(|c| (*c, self.counters[*c as usize]))
+    }
+
+    /// Entries of each table: all but connections and processes are empty at rest.
+    pub fn table_sizes(&self) -> [(&'static str, usize); 7] {
+        [
+            ("connections", self.links.len()),
+            ("processes", self.processes.len()),
+            ("exchanges", self.exchanges.len()),
+            ("tokens", self.exchanges.token_count()),
+            ("joins", self.joins.len()),
+            ("threads", self.threads.len()),
+            ("timers", self.timers.len()),
+        ]
+    }
+
+    fn count(&mut self, counter: Counter) {
+        self.add(counter, 1);
+    }
+
+    fn add(&mut self, counter: Counter, n: u64) {
+        self.counters[counter as usize] += n;
+    }
+
+    // === records ===
+
+    fn record(&mut self, bytes: &[u8]) {
+        let Ok(event) = Event::parse(bytes) else { return self.count(Counter::RecordsInvalid) };
+        self.count(Counter::Records);
+        self.advance(event.at);
+        let Event { at, tgid, tid, kind } = event;
+        match kind {
+            EventKind::Opened(opened) => self.opened(at, tgid, &opened),
+            EventKind::Data(data) => self.data(at, tgid, tid, &data),
+            EventKind::Closed { connection, .. } => self.close_link(connection, at),
+            EventKind::Exited => self.exited(tgid, at),
+            EventKind::Executed => drop(self.processes.remove(&tgid)),
+            EventKind::Forked { child_tgid } => self.forked(tgid, child_tgid),
+            EventKind::Listening { .. } => {}
+        }
+    }
+
+    fn opened(&mut self, at: u64, tgid: u32, opened: &Opened<'_>) {
+        while self.links.len() >= CONNECTIONS_MAX && !self.sweep.is_empty() {
+            self.evict();
+        }
+        if self.sweep.len() >= 2 * CONNECTIONS_MAX {
+            self.sweep.retain(|id| self.links.contains_key(id));
+        }
+        let connection = Connection::new(at, tgid, opened);
+        if matches!(*connection.address, Address::Unix { .. }) {
+            self.unix_links.insert((tgid, connection.id));
+        }
+        let link = Link { connection, pairing: Pairing::default(), touched: false, opaque_server_of: None };
+        if self.links.insert(opened.connection, link).is_none() {
+            self.sweep.push_back(opened.connection);
+        }
+    }
+
+    fn data(&mut self, at: u64, tgid: u32, tid: u32, data: &Data<'_>) {
+        let Some(link) = self.links.get_mut(&data.connection) else {
+            return self.count(Counter::RecordsUnknownConnection);
+        };
+        link.touched = true;
+        link.connection.data(Mark::new(at, tgid, tid, data), data, &self.config.protocol, &mut self.signals);
+        self.settle_signals(data.connection, at);
+    }
+
+    /// Works off what a connection just said.
+    fn settle_signals(&mut self, connection: u64, at: u64) {
+        let mut signals = core::mem::take(&mut self.signals);
+        for signal in signals.drain(..) {
+            self.signal(connection, at, signal);
+        }
+        self.signals = signals;
+    }
+
+    fn close_link(&mut self, id: u64, at: u64) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.connection.closed(at, &self.config.protocol, &mut self.signals);
+        self.settle_signals(id, at);
+        self.end_unanswered(id, at);
+        if let Some(link) = self.links.remove(&id) {
+            self.unix_links.remove(&(link.connection.tgid, id));
+            if let Some(process) = link.opaque_server_of.and_then(|tgid| self.processes.get_mut(&tgid)) {
+                process.opaque_servers = process.opaque_servers.saturating_sub(1);
+            }
+        }
+    }
+
+    fn forked(&mut self, parent: u32, child: u32) {
+        let Some(threads) = self.processes.get(&parent).map(ProcessState::threads) else { return };
+        if let Some(process) = self.process(child) {
+            process.set_threads(threads);
+        }
+    }
+
+    fn exited(&mut self, tgid: u32, at: u64) {
+        while let Some((_, id)) = self.unix_links.range((tgid, 0)..=(tgid, u64::MAX)).next().copied() {
+            self.close_link(id, at);
+            self.unix_links.remove(&(tgid, id));
+        }
+        self.processes.remove(&tgid);
+    }
+
+    /// The process's state, made when new; `None` when the table is full.
+    fn process(&mut self, tgid: u32) -> Option<&mut ProcessState> {
+        if self.processes.len() >= PROCESSES_MAX && !self.processes.contains_key(&tgid) {
+            return None;
+        }
+        Some(self.processes.entry(tgid).or_default())
+    }
+
+    // === time ===
+
+    fn advance(&mut self, now: u64) {
+        self.now = self.now.max(now);
+        while let Some(Reverse((due, timer))) = self.timers.peek().copied() {
+            if due > self.now {
+                return;
+            }
+            self.timers.pop();
+            match timer {
+                Timer::Decide(id) => self.decide_context(id),
+                Timer::Forget(id) => self.forget(id),
+            }
+        }
+    }
+
+    fn start_timer(&mut self, from: u64, timer: Timer) {
+        self.timers.push(Reverse((from.saturating_add(SETTLE_NS), timer)));
+    }
+
+    /// Drops the connection that was used least recently, about.
+    fn evict(&mut self) {
+        let Some(id) = self.sweep.pop_front() else { return };
+        let Some(link) = self.links.get_mut(&id) else { return };
+        if core::mem::take(&mut link.touched) {
+            return self.sweep.push_back(id);
+        }
+        self.count(Counter::ConnectionsEvicted);
+        self.close_link(id, self.now);
+    }
+
+    /// Looks at a few connections in turn and forgets the idle ones.
+    fn sweep_idle(&mut self) {
+        for _ in 0..self.sweep.len().min(SWEEP_MAX) {
+            let Some(id) = self.sweep.pop_front() else { return };
+            let Some(link) = self.links.get(&id) else { continue };
+            let idle = link.connection.is_idle() && link.connection.last_at + CONNECTION_IDLE_NS < self.now;
+            if idle {
+                self.close_link(id, self.now);
+            } else {
+                self.sweep.push_back(id);
+            }
+        }
+    }
+}

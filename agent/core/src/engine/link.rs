@@ -1,0 +1,276 @@
+//! From signals to exchanges: requests open them, responses close them, tokens lead to them.
+
+use super::{Engine, Output, Timer};
+use crate::causality::{Carried, Evidence, ExchangeId, RootReason, TokenOwner, decide};
+use crate::connection::{Origin, Signal, Tokens};
+use crate::counter::Counter;
+use crate::exchange::Exchange;
+use crate::limits::EXCHANGES_MAX;
+use crate::protocol::{MessageEnd, RequestHead, ResponseHead, Side};
+use crate::span::SpanKind;
+use alloc::boxed::Box;
+use autospan_abi::limits::HEAD_DEFAULT_BYTES;
+use autospan_abi::{Policy, Role};
+
+impl Engine {
+    pub(super) fn signal(&mut self, connection: u64, at: u64, signal: Signal) {
+        match signal {
+            Signal::Request { head, origin, tokens } => self.request(connection, head, origin, tokens),
+            Signal::RequestBytes { token } => self.request_bytes(connection, token),
+            Signal::RequestEnd(end) => self.request_end(connection, end),
+            Signal::Response { head, origin } => self.response(connection, head, origin),
+            Signal::ResponseEnd { end, at, tid } => self.response_end(connection, end, at, tid),
+            Signal::Orphan => self.orphan(connection, at),
+            Signal::ResponsesLost { n } => self.responses_lost(connection, n),
+            Signal::Void(Side::Request) => self.pairing(connection, |p| p.request = None),
+            Signal::Void(Side::Response) => self.response_void(connection, at),
+            Signal::LostBytes(n) => self.lost_bytes(connection, n),
+            Signal::Desynced => self.count(Counter::StreamDesyncs),
+            Signal::Recognised { role_corrected } => self.recognised(connection, role_corrected),
+            Signal::GaveUp { opaque } => self.gave_up(connection, at, opaque),
+        }
+    }
+
+    fn pairing(&mut self, connection: u64, change: impl FnOnce(&mut crate::exchange::Pairing)) {
+        if let Some(link) = self.links.get_mut(&connection) {
+            change(&mut link.pairing);
+        }
+    }
+
+    // === requests ===
+
+    fn request(&mut self, connection: u64, head: Box<RequestHead>, origin: Origin, tokens: Tokens) {
+        let Some(link) = self.links.get_mut(&connection) else { return };
+        if self.exchanges.len() >= EXCHANGES_MAX {
+            link.pairing.unanswered.push_back(None);
+            return self.count(Counter::DroppedTableFull);
+        }
+        let id = self.exchanges.next_id();
+        link.pairing.unanswered.push_back(Some(id));
+        link.pairing.request = Some(id);
+        let kind = if link.connection.role == Role::Server { SpanKind::Server } else { SpanKind::Client };
+        let exchange = Exchange::new(id, &link.connection, kind, head, origin);
+        match kind {
+            SpanKind::Server => self.exchanges.insert(exchange),
+            SpanKind::Client => self.client_request(exchange),
+        }
+        if kind == SpanKind::Server {
+            self.exchanges.bind_head(tokens, id);
+            self.in_flight(origin, id);
+        }
+        self.start_timer(origin.at, Timer::Decide(id));
+    }
+
+    fn client_request(&mut self, mut exchange: Exchange) {
+        exchange.parent = self.parent_of(&exchange.origin);
+        if let Some(key) = exchange.join {
+            self.joins.insert(key, exchange.id);
+        }
+        self.exchanges.insert(exchange);
+    }
+
+    /// Decided now, while the table of requests in flight is that of the call's time.
+    fn parent_of(&mut self, origin: &Origin) -> Result<(ExchangeId, Evidence), RootReason> {
+        let carried = self.carried(origin);
+        match self.processes.get(&origin.tgid) {
+            Some(process) => decide(process, carried, origin.at),
+            None => Err(RootReason::NoRequest),
+        }
+    }
+
+    fn carried(&self, origin: &Origin) -> Carried {
+        if origin.cause == 0 {
+            return Carried::Nothing;
+        }
+        let id = match self.exchanges.owner(origin.cause) {
+            None => return Carried::Answered,
+            Some(TokenOwner::Many) => return Carried::Unusable,
+            Some(TokenOwner::One(id)) => id,
+        };
+        match self.exchanges.get(id) {
+            Some(e) if e.origin.tgid != origin.tgid => Carried::Unusable,
+            Some(e) if e.end.is_none_or(|end| end > origin.at) => {
+                let alone = self.threads.get(&e.origin.tid).is_some_and(|t| t.only() == Some(id));
+                Carried::Open { id, alone }
+            }
+            _ => Carried::Answered,
+        }
+    }
+
+    fn in_flight(&mut self, origin: Origin, id: ExchangeId) {
+        self.threads.entry(origin.tid).or_default().insert(id);
+        if let Some(process) = self.process(origin.tgid) {
+            process.in_flight.insert(id);
+        }
+    }
+
+    fn request_bytes(&mut self, connection: u64, token: u64) {
+        if let Some(id) = self.links.get(&connection).and_then(|l| l.pairing.request) {
+            self.exchanges.bind_body(token, id);
+        }
+    }
+
+    fn request_end(&mut self, connection: u64, end: MessageEnd) {
+        let Some(id) = self.links.get_mut(&connection).and_then(|l| l.pairing.request.take()) else { return };
+        if let Some(exchange) = self.exchanges.get_mut(id) {
+            exchange.request_body_bytes = end.body_bytes;
+        }
+    }
+
+    // === responses ===
+
+    fn response(&mut self, connection: u64, head: Box<ResponseHead>, _origin: Origin) {
+        let Some(link) = self.links.get_mut(&connection) else { return };
+        let id = link.pairing.unanswered.pop_front().flatten();
+        link.pairing.response = id;
+        if let Some(exchange) = id.and_then(|id| self.exchanges.get_mut(id)) {
+            exchange.response = Some(head);
+        }
+    }
+
+    fn response_end(&mut self, connection: u64, end: MessageEnd, at: u64, tid: u32) {
+        let Some(id) = self.links.get_mut(&connection).and_then(|l| l.pairing.response.take()) else { return };
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        exchange.response_body_bytes = end.body_bytes;
+        exchange.truncated = end.truncated;
+        let (kind, origin) = (exchange.kind, exchange.origin);
+        let answered_by_thread = kind == SpanKind::Server && tid != 0;
+        if let Some(process) = self.processes.get_mut(&origin.tgid).filter(|_| answered_by_thread) {
+            process.answered(tid == origin.tid);
+        }
+        self.close(id, at);
+    }
+
+    /// The response's boundary is lost but its head is known: that is a span, ended where it was last seen.
+    fn response_void(&mut self, connection: u64, at: u64) {
+        if let Some(id) = self.links.get_mut(&connection).and_then(|l| l.pairing.response.take()) {
+            self.close(id, at);
+        }
+    }
+
+    fn orphan(&mut self, connection: u64, at: u64) {
+        self.count(Counter::DroppedRequestLost);
+        self.pairing(connection, |p| p.response = None);
+        self.uncertain(connection, at);
+    }
+
+    fn responses_lost(&mut self, connection: u64, n: usize) {
+        for _ in 0..n {
+            let Some(link) = self.links.get_mut(&connection) else { return };
+            let Some(lost) = link.pairing.unanswered.pop_front() else { return };
+            self.count(Counter::DroppedResponseLost);
+            if let Some(id) = lost {
+                self.drop_exchange(id);
+            }
+        }
+        self.uncertain(connection, self.now);
+    }
+
+    // === ends ===
+
+    /// The exchange is over; it stays for those that were started before its end.
+    fn close(&mut self, id: ExchangeId, at: u64) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let end = at.max(exchange.origin.at);
+        exchange.end = Some(end);
+        if exchange.kind == SpanKind::Server {
+            self.not_in_flight(id);
+        }
+        self.emit_if_ready(id);
+        self.start_timer(end, Timer::Forget(id));
+    }
+
+    fn not_in_flight(&mut self, id: ExchangeId) {
+        let Some(exchange) = self.exchanges.get(id) else { return };
+        let origin = exchange.origin;
+        if let Some(process) = self.processes.get_mut(&origin.tgid) {
+            process.in_flight.remove(id);
+        }
+        if let Some(thread) = self.threads.get_mut(&origin.tid) {
+            thread.remove(id);
+            if thread.is_empty() {
+                self.threads.remove(&origin.tid);
+            }
+        }
+    }
+
+    /// No span will come of the exchange.
+    fn drop_exchange(&mut self, id: ExchangeId) {
+        if self.exchanges.get(id).is_some_and(|e| e.kind == SpanKind::Server) {
+            self.not_in_flight(id);
+        }
+        self.forget(id);
+    }
+
+    pub(super) fn forget(&mut self, id: ExchangeId) {
+        let Some(exchange) = self.exchanges.remove(id) else { return };
+        if let (SpanKind::Client, Some(key)) = (exchange.kind, exchange.join) {
+            self.joins.remove(&key, id);
+        }
+    }
+
+    /// The connection is gone: whoever waits for a response will not get one, and that is worth a span.
+    pub(super) fn end_unanswered(&mut self, connection: u64, at: u64) {
+        let Some(link) = self.links.get_mut(&connection) else { return };
+        let unanswered = core::mem::take(&mut link.pairing.unanswered);
+        let response = link.pairing.response.take();
+        for id in response.into_iter().chain(unanswered.into_iter().flatten()) {
+            if let Some(exchange) = self.exchanges.get_mut(id) {
+                exchange.truncated = true;
+            }
+            self.close(id, at);
+        }
+    }
+
+    // === the connection as a whole ===
+
+    fn lost_bytes(&mut self, connection: u64, n: u64) {
+        self.add(Counter::StreamGapBytes, n);
+        self.uncertain(connection, self.now);
+    }
+
+    fn uncertain(&mut self, connection: u64, at: u64) {
+        let Some(link) = self.links.get(&connection) else { return };
+        if let Some(process) = self.processes.get_mut(&link.connection.tgid) {
+            process.lost(at);
+        }
+    }
+
+    fn recognised(&mut self, connection: u64, role_corrected: bool) {
+        let Some(link) = self.links.get(&connection) else { return };
+        if role_corrected {
+            let policy = Policy::head(HEAD_DEFAULT_BYTES, link.connection.role);
+            self.outputs.push_back(Output::Policy { connection, policy });
+        }
+    }
+
+    fn gave_up(&mut self, connection: u64, at: u64, opaque: bool) {
+        self.outputs.push_back(Output::Policy { connection, policy: Policy::ignore() });
+        let Some(link) = self.links.get_mut(&connection) else { return };
+        let (role, tgid) = (link.connection.role, link.connection.tgid);
+        let response = link.pairing.response.take();
+        let unanswered = core::mem::take(&mut link.pairing.unanswered);
+        if let Some(id) = response {
+            self.close(id, at);
+        }
+        for id in unanswered.into_iter().flatten() {
+            self.count(Counter::DroppedMalformed);
+            self.drop_exchange(id);
+        }
+        if opaque {
+            self.count(Counter::ConnectionsUnknownProtocol);
+        }
+        if role != Role::Client {
+            self.opaque_server(connection, tgid);
+        }
+    }
+
+    /// From here on the process may serve requests that nobody sees.
+    fn opaque_server(&mut self, connection: u64, tgid: u32) {
+        let Some(process) = self.process(tgid) else { return };
+        process.opaque_servers += 1;
+        if let Some(link) = self.links.get_mut(&connection) {
+            link.opaque_server_of = Some(tgid);
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Exchanges: a request with its response, from the request's first byte until nobody can refer to it any more.
+
+use crate::causality::{Evidence, ExchangeId, RootReason, TokenOwner};
+use crate::connection::{Address, Connection, Origin, Tokens};
+use crate::join::Key;
+use crate::protocol::{RequestHead, ResponseHead};
+use crate::span::{Parent, SpanId, SpanKind, TraceId};
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::sync::Arc;
+use hashbrown::HashMap;
+
+/// Tokens of a request's body that are remembered: the carrier of a thread is always its latest.
+const BODY_TOKENS_MAX: usize = 4;
+
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) id: ExchangeId,
+    pub(crate) connection: u64,
+    pub(crate) address: Arc<Address>,
+    pub(crate) kind: SpanKind,
+    pub(crate) origin: Origin,
+    /// Taken when the span is emitted.
+    pub(crate) request: Option<Box<RequestHead>>,
+    pub(crate) response: Option<Box<ResponseHead>>,
+    pub(crate) request_body_bytes: u64,
+    pub(crate) response_body_bytes: u64,
+    pub(crate) end: Option<u64>,
+    /// The connection was closed before the response was complete.
+    pub(crate) truncated: bool,
+    pub(crate) parent: Result<(ExchangeId, Evidence), RootReason>,
+    pub(crate) join: Option<Key>,
+    /// Decided once, when records that could change it have all arrived.
+    pub(crate) context: Option<Context>,
+    tokens: Tokens,
+    body_tokens: [u64; BODY_TOKENS_MAX],
+    body_token_count: usize,
+}
+
+/// Place of an exchange in its trace.
+#[derive(Clone, Debug)]
+pub(crate) struct Context {
+    pub(crate) trace_id: TraceId,
+    pub(crate) span_id: SpanId,
+    pub(crate) parent: Option<Parent>,
+    pub(crate) trace_state: String,
+    pub(crate) evidence: Result<Evidence, RootReason>,
+}
+
+/// Order of requests and responses on one connection.
+#[derive(Debug, Default)]
+pub(crate) struct Pairing {
+    /// Requests without a response, oldest first; `None` stands for a request that was not kept.
+    pub(crate) unanswered: VecDeque<Option<ExchangeId>>,
+    /// Whose request is still being sent.
+    pub(crate) request: Option<ExchangeId>,
+    /// Whose response is being sent.
+    pub(crate) response: Option<ExchangeId>,
+}
+
+impl Exchange {
+    pub(crate) fn new(
+        id: ExchangeId,
+        connection: &Connection,
+        kind: SpanKind,
+        head: Box<RequestHead>,
+        origin: Origin,
+    ) -> Self {
+        Self {
+            id,
+            connection: connection.id,
+            address: Arc::clone(&connection.address),
+            kind,
+            origin,
+            request: Some(head),
+            response: None,
+            request_body_bytes: 0,
+            response_body_bytes: 0,
+            end: None,
+            truncated: false,
+            parent: Err(RootReason::Entry),
+            join: Key::new(connection, origin.sequence),
+            context: None,
+            tokens: Tokens::default(),
+            body_tokens: [0; BODY_TOKENS_MAX],
+            body_token_count: 0,
+        }
+    }
+}
+
+/// All exchanges in flight or settling, and the tokens that lead to them.
+#[derive(Debug, Default)]
+pub(crate) struct Exchanges {
+    by_id: HashMap<ExchangeId, Exchange>,
+    tokens: HashMap<u64, TokenOwner>,
+    last_id: ExchangeId,
+}
+
+impl Exchanges {
+    pub(crate) fn next_id(&mut self) -> ExchangeId {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    pub(crate) fn insert(&mut self, exchange: Exchange) {
+        self.by_id.insert(exchange.id, exchange);
+    }
+
+    pub(crate) fn get(&self, id: ExchangeId) -> Option<&Exchange> {
+        self.by_id.get(&id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: ExchangeId) -> Option<&mut Exchange> {
+        self.by_id.get_mut(&id)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub(crate) fn token_count(&self) -> usize {
+        self.tokens.len()
+    }
+
+    pub(crate) fn owner(&self, token: u64) -> Option<TokenOwner> {
+        self.tokens.get(&token).copied()
+    }
+
+    /// The calls with these tokens read the head of this request.
+    pub(crate) fn bind_head(&mut self, tokens: Tokens, id: ExchangeId) {
+        tokens.iter().filter(|t| **t != 0).for_each(|t| self.bind(*t, id));
+        if let Some(exchange) = self.by_id.get_mut(&id) {
+            exchange.tokens = tokens;
+        }
+    }
+
+    /// The call with this token read more of this request.
+    pub(crate) fn bind_body(&mut self, token: u64, id: ExchangeId) {
+        let Some(exchange) = self.by_id.get_mut(&id) else { return };
+        let slot = exchange.body_token_count % BODY_TOKENS_MAX;
+        exchange.body_token_count += 1;
+        let forgotten = core::mem::replace(&mut exchange.body_tokens[slot], token);
+        self.tokens.remove(&forgotten);
+        self.bind(token, id);
+    }
+
+    fn bind(&mut self, token: u64, id: ExchangeId) {
+        let owner = self.tokens.entry(token).or_insert(TokenOwner::One(id));
+        if *owner != TokenOwner::One(id) {
+            *owner = TokenOwner::Many;
+        }
+    }
+
+    /// Forgets the exchange and its tokens.
+    pub(crate) fn remove(&mut self, id: ExchangeId) -> Option<Exchange> {
+        let exchange = self.by_id.remove(&id)?;
+        for token in exchange.tokens.iter().chain(&exchange.body_tokens).filter(|t| **t != 0) {
+            self.tokens.remove(token);
+        }
+        Some(exchange)
+    }
+}

@@ -1,0 +1,44 @@
+//! Trace and span ids: derived, not drawn, so that the same records give the same ids and the kernel side can one day
+//! derive them too.
+
+use crate::span::{SpanId, TraceId};
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+/// Derives ids from the session's secret.
+#[derive(Clone, Debug)]
+pub(crate) struct Ids {
+    hasher: SipHasher13,
+}
+
+impl Ids {
+    pub(crate) fn new(secret: &[u8; 16]) -> Self {
+        Self { hasher: SipHasher13::new_with_key(secret) }
+    }
+
+    /// Id of the span whose request starts at `position` of `connection`.
+    pub(crate) fn span(&self, connection: u64, position: u64) -> SpanId {
+        let hash = self.hash(1, connection, position);
+        let mut id = [0; 8];
+        id.copy_from_slice(&hash[..8]);
+        id[7] |= u8::from(id == [0; 8]);
+        id
+    }
+
+    /// Id of the trace that starts with that request.
+    pub(crate) fn trace(&self, connection: u64, position: u64) -> TraceId {
+        let mut id = self.hash(2, connection, position);
+        id[15] |= u8::from(id == [0; 16]);
+        id
+    }
+
+    fn hash(&self, domain: u8, connection: u64, position: u64) -> [u8; 16] {
+        use core::hash::Hasher;
+        let mut hasher = self.hasher;
+        let mut message = [0; 17];
+        message[0] = domain;
+        message[1..9].copy_from_slice(&connection.to_le_bytes());
+        message[9..].copy_from_slice(&position.to_le_bytes());
+        hasher.write(&message);
+        hasher.finish128().as_bytes()
+    }
+}

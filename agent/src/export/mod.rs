@@ -4,16 +4,24 @@
 //! cannot take is retried within limits, then dropped and counted ([`Counter`]).
 
 mod counter;
+mod environment;
 mod json;
 mod limits;
+mod otlp;
 mod output;
+#[cfg(test)]
+mod testing;
 mod worker;
 
 pub use counter::{Counter, ExportCounters};
+pub use environment::InvalidVariable;
+pub use otlp::{Headers, OtlpConfig, Protocol, TlsFiles};
 
 use crate::process::Resource;
 use autospan_core::span::Span;
 use counter::Counters;
+use environment::Environment;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -36,6 +44,7 @@ pub struct ExportConfig {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum SinkConfig {
+    Otlp(OtlpConfig),
     /// One JSON object per span and line on standard output.
     Json,
 }
@@ -61,11 +70,36 @@ impl Default for BatchConfig {
     }
 }
 
+impl BatchConfig {
+    /// Reads the standard `OTEL_BSP_*` variables of the process's environment.
+    ///
+    /// # Errors
+    /// Names the first variable with a value that cannot be used.
+    pub fn from_env() -> Result<Self, InvalidVariable> {
+        Self::from_variables(Environment::process())
+    }
+
+    fn from_variables(variables: Environment<'_>) -> Result<Self, InvalidVariable> {
+        let default = Self::default();
+        let queue_spans_max = variables.count("OTEL_BSP_MAX_QUEUE_SIZE")?.unwrap_or(default.queue_spans_max);
+        let batch_spans_max = variables.count("OTEL_BSP_MAX_EXPORT_BATCH_SIZE")?.unwrap_or(default.batch_spans_max);
+        Ok(Self {
+            queue_spans_max: queue_spans_max.min(limits::QUEUE_SPANS_CEILING),
+            batch_spans_max: batch_spans_max.min(queue_spans_max).min(limits::QUEUE_SPANS_CEILING),
+            delay: variables.milliseconds(&["OTEL_BSP_SCHEDULE_DELAY"])?.unwrap_or(default.delay),
+        })
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExportError {
     #[error("the exporter needs a tokio runtime to run on")]
     NoRuntime,
+    #[error("cannot use {}: {reason}", path.display())]
+    File { path: PathBuf, reason: String },
+    #[error("cannot set up the OTLP exporter: {reason}")]
+    Transport { reason: String },
 }
 
 /// The door for spans. Dropping it without [`Exporter::shutdown`] lets the task finish what is queued, as long as the

@@ -2,6 +2,7 @@
 
 use super::counter::{Counter, Counters};
 use super::json::JsonLines;
+use super::otlp::Otlp;
 use super::output::Output;
 use super::{BatchConfig, ExportError, ExportSpan, SinkConfig};
 use std::sync::Arc;
@@ -14,6 +15,7 @@ pub(crate) struct Closed;
 
 #[derive(Debug)]
 pub(crate) enum Sink {
+    Otlp(Box<Otlp>),
     Json(JsonLines),
 }
 
@@ -86,13 +88,18 @@ async fn at(deadline: Option<Instant>) {
 impl Sink {
     pub(crate) fn new(config: SinkConfig, counters: Arc<Counters>) -> Result<Self, ExportError> {
         match config {
+            SinkConfig::Otlp(config) => Ok(Self::Otlp(Box::new(Otlp::new(&config, counters)?))),
             SinkConfig::Json => Ok(Self::Json(JsonLines::new(Output::stdout(), counters))),
         }
     }
 
     /// Takes the batch, or counts what it could not take.
-    async fn export(&mut self, batch: &mut Vec<ExportSpan>) -> Result<(), Closed> {
+    async fn export(&mut self, batch: &mut [ExportSpan]) -> Result<(), Closed> {
         match self {
+            Self::Otlp(otlp) => {
+                otlp.export(batch).await;
+                Ok(())
+            }
             Self::Json(json) => json.export(batch).await,
         }
     }
@@ -100,20 +107,20 @@ impl Sink {
     /// When [`Sink::tick`] wants to be called, spans or not.
     fn deadline(&self) -> Option<Instant> {
         match self {
-            Self::Json(_) => None,
+            Self::Otlp(_) | Self::Json(_) => None,
         }
     }
 
     async fn tick(&mut self) -> Result<(), Closed> {
         match self {
-            Self::Json(_) => Ok(()),
+            Self::Otlp(_) | Self::Json(_) => Ok(()),
         }
     }
 
     /// No span comes any more: writes what is held back.
     async fn finish(&mut self) -> Result<(), Closed> {
         match self {
-            Self::Json(_) => Ok(()),
+            Self::Otlp(_) | Self::Json(_) => Ok(()),
         }
     }
 }

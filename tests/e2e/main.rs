@@ -1,1 +1,3 @@
-fn main() {}
+//! End to end: real services, the real agent, a real OTLP receiver.
+
+mod services;

@@ -27,6 +27,13 @@ pub(crate) struct Args {
     arch: String,
 }
 
+impl Args {
+    /// Compare the object of this machine's architecture, with a toolchain installed where there is none.
+    pub(crate) fn check_here() -> Self {
+        Self { check: true, install: true, arch: std::env::consts::ARCH.to_owned() }
+    }
+}
+
 /// A freshly built object and what made it.
 #[derive(Debug)]
 struct Built {
@@ -91,6 +98,16 @@ fn ensure_hash_file(committed: &Committed) -> Result<()> {
     let is = digest(&committed.object)?;
     ensure!(said.trim() == is, "{} says {}, the object is {is}", committed.sha256.display(), said.trim());
     Ok(())
+}
+
+/// Committed objects that are not those their hash files speak of.
+pub(crate) fn hash_mismatches() -> Result<Vec<String>> {
+    let files = fs::read_dir(crate::root().join("agent/bpf")).context("read agent/bpf")?;
+    let names = files.flatten().map(|file| file.file_name().to_string_lossy().into_owned());
+    let architectures =
+        names.filter_map(|name| Some(name.strip_prefix("autospan-")?.strip_suffix(".bpf.o")?.to_owned()));
+    let checks = architectures.map(|arch| ensure_hash_file(&Committed::at(&arch)));
+    Ok(checks.filter_map(Result::err).map(|error| format!("{error:#}")).collect())
 }
 
 fn commit(built: &Built, arch: &str) -> Result<()> {

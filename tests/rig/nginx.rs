@@ -1,0 +1,47 @@
+//! nginx as a reverse proxy.
+
+use crate::process::find;
+use crate::{Address, Process, paths};
+use anyhow::{Context, Result};
+use std::path::PathBuf;
+use std::process::Command;
+
+/// nginx with two workers in front of one service. `/hello` and `/files/` it answers itself.
+#[derive(Debug)]
+pub struct Nginx {
+    pub address: Address,
+    process: Process,
+}
+
+impl Nginx {
+    pub fn before(upstream: &Address) -> Result<Self> {
+        let address = Address::loopback()?;
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().display().to_string();
+        let template = std::fs::read_to_string(paths::app("nginx/nginx.conf.in"))?;
+        let config = template
+            .replace("@DIR@", &path)
+            .replace("@LISTEN@", &address.to_string())
+            .replace("@UPSTREAM@", &upstream.to_string());
+        std::fs::write(directory.path().join("nginx.conf"), config)?;
+        std::fs::create_dir(directory.path().join("files"))?;
+        let mut command = Command::new(find("nginx").context("nginx is not installed: run `cargo xtask setup`")?);
+        command.args(["-p", &path, "-c", "nginx.conf", "-e", "stderr"]);
+        let mut process = Process::start_in(directory, "nginx", &command)?;
+        process.wait_until("to accept connections", |_| address.answers())?;
+        Ok(Self { address, process })
+    }
+
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// What `/files/` shows.
+    pub fn files(&self) -> PathBuf {
+        self.process.directory().join("files")
+    }
+}

@@ -1,0 +1,165 @@
+//! The services that the tests trace: real servers that know nothing of tracing.
+
+use crate::{Address, Netns, Process, paths};
+use anyhow::{Context, Result};
+use std::process::Command;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum App {
+    /// Flask under gunicorn, one request at a time per worker, no keep-alive.
+    FlaskSync,
+    /// Flask under gunicorn with a thread pool.
+    FlaskGthread,
+    /// `http.server.ThreadingHTTPServer`.
+    HttpServer,
+    /// FastAPI under uvicorn.
+    FastApi,
+    NodeHttp,
+    Express,
+    /// `net/http`.
+    Go,
+}
+
+impl App {
+    pub const ALL: [Self; 7] =
+        [Self::FlaskSync, Self::FlaskGthread, Self::HttpServer, Self::FastApi, Self::NodeHttp, Self::Express, Self::Go];
+
+    /// Does a connection outlive its first request?
+    pub fn keeps_alive(self) -> bool {
+        self != Self::FlaskSync
+    }
+
+    /// Name that the service gets when nobody gave it one.
+    pub fn default_name(self) -> &'static str {
+        match self {
+            Self::FlaskSync | Self::FlaskGthread => "flask_app",
+            Self::HttpServer => "http_server",
+            Self::FastApi => "fastapi_app",
+            Self::NodeHttp => "node_http",
+            Self::Express => "express_app",
+            Self::Go => "go_app",
+        }
+    }
+
+    fn command(self, address: &Address) -> Result<Command> {
+        let mut command = Command::new(match self {
+            Self::FlaskSync | Self::FlaskGthread => paths::installed("venv/bin/gunicorn")?,
+            Self::FastApi => paths::installed("venv/bin/uvicorn")?,
+            Self::HttpServer => paths::installed("venv/bin/python")?,
+            Self::NodeHttp | Self::Express => "node".into(),
+            Self::Go => paths::installed("go/go_app")?,
+        });
+        command.current_dir(paths::app("."));
+        match self {
+            Self::FlaskSync => command.args(["--worker-class", "sync", "--workers", "2"]),
+            Self::FlaskGthread => {
+                command.args(["--worker-class", "gthread", "--workers", "2", "--threads", "16", "--keep-alive", "60"])
+            }
+            Self::HttpServer => command.arg(paths::app("http_server.py")),
+            Self::FastApi => command.args(["fastapi_app:app", "--no-access-log", "--timeout-keep-alive", "60"]),
+            // Installed beside its node_modules.
+            Self::NodeHttp => command.arg(paths::installed("node/node_http.js")?),
+            Self::Express => command.arg(paths::installed("node/express_app.js")?),
+            Self::Go => &mut command,
+        };
+        self.listen(&mut command, address);
+        Ok(command)
+    }
+
+    fn listen(self, command: &mut Command, address: &Address) {
+        match (self, address) {
+            (Self::FlaskSync | Self::FlaskGthread, address) => {
+                command.args(["--bind", &address.to_string(), "flask_app:app"]);
+            }
+            (Self::FastApi, Address::Unix(path)) => {
+                command.arg("--uds").arg(path);
+            }
+            (Self::FastApi, Address::Tcp(address)) => {
+                command.args(["--host", &address.ip().to_string(), "--port", &address.port().to_string()]);
+            }
+            (_, Address::Tcp(address)) => {
+                command.env("HOST", address.ip().to_string()).env("PORT", address.port().to_string());
+            }
+            // Node takes a path for a port.
+            (_, Address::Unix(path)) => {
+                command.env("PORT", path);
+            }
+        }
+    }
+}
+
+/// What differs from the usual for one service.
+#[derive(Clone, Debug, Default)]
+pub struct Settings<'a> {
+    /// Where to listen; a free port of 127.0.0.1 when `None`.
+    pub address: Option<Address>,
+    /// URL that `/chain` calls.
+    pub next: Option<String>,
+    pub netns: Option<&'a Netns>,
+    pub environment: Vec<(&'a str, &'a str)>,
+}
+
+/// A running service.
+#[derive(Debug)]
+pub struct Service {
+    pub app: App,
+    pub address: Address,
+    process: Process,
+}
+
+impl Service {
+    pub fn start(app: App) -> Result<Self> {
+        Self::start_with(app, &Settings::default())
+    }
+
+    /// One whose `/chain` calls the `/chain` of `next`.
+    pub fn before(app: App, next: &Address) -> Result<Self> {
+        Self::start_with(app, &Settings { next: Some(next.url("/chain")), ..Settings::default() })
+    }
+
+    pub fn start_with(app: App, settings: &Settings<'_>) -> Result<Self> {
+        let address = settings.address.clone().map_or_else(Address::loopback, Ok)?;
+        let mut command = app.command(&address)?;
+        command.env_remove("NEXT").env("PYTHONDONTWRITEBYTECODE", "1").envs(settings.environment.iter().copied());
+        if let Some(next) = &settings.next {
+            command.env("NEXT", next);
+        }
+        if let Some(netns) = settings.netns {
+            command = inside(netns, &command);
+        }
+        let mut process = Process::start(&format!("{app:?}"), &command)?;
+        process.wait_until("to accept connections", |_| match settings.netns {
+            None => address.answers(),
+            Some(netns) => netns.curl(&address.url("/hello")).is_ok(),
+        })?;
+        Ok(Self { app, address, process })
+    }
+
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// The process that was started: gunicorn's workers are its children.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// All its processes: the one that was started and its children.
+    pub fn pids(&self) -> Result<Vec<u32>> {
+        let path = format!("/proc/{0}/task/{0}/children", self.pid());
+        let children = std::fs::read_to_string(&path).context(path)?;
+        Ok([self.pid()].into_iter().chain(children.split_whitespace().filter_map(|pid| pid.parse().ok())).collect())
+    }
+}
+
+fn inside(netns: &Netns, command: &Command) -> Command {
+    let mut wrapped = Command::new("ip");
+    wrapped.args(["netns", "exec", &netns.name]).arg(command.get_program()).args(command.get_args());
+    for (key, value) in command.get_envs().filter_map(|(key, value)| Some((key, value?))) {
+        wrapped.env(key, value);
+    }
+    if let Some(directory) = command.get_current_dir() {
+        wrapped.current_dir(directory);
+    }
+    wrapped
+}

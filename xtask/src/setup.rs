@@ -1,0 +1,173 @@
+//! `cargo xtask setup`: what the tests, the demo and the benchmark need beyond Rust. Debian packages go to the system,
+//! everything else below target/rig. Does nothing where nothing is missing.
+
+use crate::program::{find, run, target};
+use crate::root;
+use anyhow::{Context, Result, bail};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Args {
+    /// Also the OpenTelemetry zero-code agents that `bench` compares with.
+    #[arg(long)]
+    pub(crate) zero_code: bool,
+}
+
+pub(crate) fn install(args: &Args) -> Result<()> {
+    debian_packages()?;
+    python("venv", "tests/apps/requirements.txt")?;
+    node("node", "tests/apps/node")?;
+    go()?;
+    if args.zero_code {
+        python("venv-otel", "tests/apps/requirements-otel.txt")?;
+        node("node-otel", "tests/apps/node-otel")?;
+    }
+    Ok(())
+}
+
+/// A Debian package and how to see that it is there.
+struct Package {
+    name: &'static str,
+    present: fn() -> bool,
+}
+
+const PACKAGES: &[Package] = &[
+    Package { name: "ca-certificates", present: || Path::new("/etc/ssl/certs/ca-certificates.crt").exists() },
+    Package { name: "curl", present: || find("curl").is_some() },
+    Package { name: "iproute2", present: || find("ip").is_some() },
+    Package { name: "nginx-light", present: || find("nginx").is_some() },
+    Package { name: "nodejs", present: || find("node").is_some() },
+    Package { name: "npm", present: || find("npm").is_some() },
+    Package { name: "python3", present: || find("python3").is_some() },
+    Package { name: "python3-venv", present: has_venv },
+    Package { name: "util-linux", present: || find("setpriv").is_some() },
+    Package { name: "wrk", present: || find("wrk").is_some() },
+];
+
+fn has_venv() -> bool {
+    Command::new(python3()).args(["-c", "import ensurepip"]).output().is_ok_and(|output| output.status.success())
+}
+
+fn debian_packages() -> Result<()> {
+    let missing: Vec<_> = PACKAGES.iter().filter(|package| !(package.present)()).map(|package| package.name).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if find("apt-get").is_none() {
+        bail!("missing: {}. There is no apt-get here: install them by hand", missing.join(", "));
+    }
+    println!("setup: installing Debian packages {}", missing.join(", "));
+    let idle = KeepServicesStopped::new()?;
+    run(Command::new("apt-get").args(["update", "-qq"]))?;
+    let mut install = Command::new("apt-get");
+    install.args(["install", "-y", "-qq", "--no-install-recommends"]).args(&missing);
+    run(install.env("DEBIAN_FRONTEND", "noninteractive")).context("needs root; try with sudo")?;
+    drop(idle);
+    Ok(())
+}
+
+/// Debian starts what it installs, and nobody asked for a web server on port 80. A policy file of ours, unless the
+/// machine has one, keeps the packages' services from being started.
+struct KeepServicesStopped(Option<&'static Path>);
+
+impl KeepServicesStopped {
+    fn new() -> Result<Self> {
+        let path = Path::new("/usr/sbin/policy-rc.d");
+        if path.exists() {
+            return Ok(Self(None));
+        }
+        fs::write(path, "#!/bin/sh\nexit 101\n")
+            .context("Debian packages are missing and only root can install them")?;
+        run(Command::new("chmod").arg("755").arg(path))?;
+        Ok(Self(Some(path)))
+    }
+}
+
+impl Drop for KeepServicesStopped {
+    fn drop(&mut self) {
+        if let Some(path) = self.0
+            && let Err(error) = fs::remove_file(path)
+        {
+            eprintln!("setup: delete {} by hand: {error}", path.display());
+        }
+    }
+}
+
+/// Debian's own interpreter where there is one: stripped, as most users have it.
+fn python3() -> PathBuf {
+    let debian = PathBuf::from("/usr/bin/python3");
+    if debian.exists() { debian } else { find("python3").unwrap_or(debian) }
+}
+
+/// A virtual environment with the pinned packages.
+fn python(name: &str, requirements: &str) -> Result<()> {
+    let requirements = root().join(requirements);
+    Part::new(name).install(&fs::read_to_string(&requirements)?, |venv| {
+        run(Command::new(python3()).args(["-m", "venv"]).arg(venv))?;
+        let mut pip = Command::new(venv.join("bin/pip"));
+        pip.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(&requirements);
+        run(&mut pip)
+    })
+}
+
+/// node_modules by the lock file, with the services' sources beside them, where Node looks for its modules.
+fn node(name: &str, folder: &str) -> Result<()> {
+    let folder = root().join(folder);
+    let part = Part::new(name);
+    let directory = part.directory.clone();
+    part.install(&fs::read_to_string(folder.join("package-lock.json"))?, |directory| {
+        fs::create_dir_all(directory)?;
+        for file in ["package.json", "package-lock.json"] {
+            fs::copy(folder.join(file), directory.join(file))?;
+        }
+        let mut npm = Command::new("npm");
+        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(directory);
+        run(&mut npm)
+    })?;
+    for source in ["node_http.js", "express_app.js"] {
+        fs::copy(root().join("tests/apps/node").join(source), directory.join(source))?;
+    }
+    Ok(())
+}
+
+/// The Go service, built by the toolchain from PyPI.
+fn go() -> Result<()> {
+    let source = root().join("tests/apps/go");
+    let compiler = target().join("rig/venv/bin/go");
+    Part::new("go").install(&fs::read_to_string(source.join("main.go"))?, |directory| {
+        let mut build = Command::new(&compiler);
+        build.args(["build", "-trimpath", "-o"]).arg(directory.join("go_app")).current_dir(&source);
+        build.env("GOCACHE", target().join("rig/go-cache")).env("CGO_ENABLED", "0");
+        // Nothing beyond the standard library and this very toolchain.
+        run(build.env("GOPROXY", "off").env("GOTOOLCHAIN", "local").env("GOFLAGS", "-mod=mod"))
+    })
+}
+
+/// A folder below target/rig, and what it was made from.
+struct Part {
+    directory: PathBuf,
+    stamp: PathBuf,
+}
+
+impl Part {
+    fn new(name: &str) -> Self {
+        let directory = target().join("rig").join(name);
+        Self { stamp: directory.join(".made-from"), directory }
+    }
+
+    /// Makes the folder anew unless it was made from the same pins before.
+    fn install(&self, pins: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+        if fs::read_to_string(&self.stamp).is_ok_and(|made_from| made_from == pins) {
+            return Ok(());
+        }
+        println!("setup: {}", self.directory.display());
+        if self.directory.exists() {
+            fs::remove_dir_all(&self.directory)?;
+        }
+        fs::create_dir_all(&self.directory)?;
+        make(&self.directory)?;
+        Ok(fs::write(&self.stamp, pins)?)
+    }
+}

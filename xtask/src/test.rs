@@ -1,0 +1,83 @@
+//! `cargo xtask test`: everything that must hold, cheapest first, ending with cargo's own result lines.
+
+use crate::program::{cargo, run, target};
+use crate::{build_ebpf, root, setup, tidy};
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use std::process::Command;
+use std::time::Instant;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Only these sections, in the usual order.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Section>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Section {
+    /// rustfmt.
+    Fmt,
+    /// Rules that no compiler checks.
+    Tidy,
+    /// The kernel object is what its source builds into.
+    Ebpf,
+    /// Lints of all targets.
+    Clippy,
+    /// rustdoc without warnings.
+    Docs,
+    /// Unit, golden and property tests.
+    Unit,
+    /// Real services, the real agent, a real receiver.
+    E2e,
+}
+
+pub(crate) fn test(args: &Args) -> Result<()> {
+    let sections =
+        Section::value_variants().iter().filter(|section| args.only.is_empty() || args.only.contains(section));
+    for section in sections {
+        println!("== {section:?}");
+        let start = Instant::now();
+        section.run().with_context(|| format!("section {section:?} failed"))?;
+        // The last section's output is cargo's verdict; it stays last.
+        if *section != Section::E2e {
+            println!("== {section:?}: {:.1} s", start.elapsed().as_secs_f32());
+        }
+    }
+    Ok(())
+}
+
+impl Section {
+    fn run(self) -> Result<()> {
+        match self {
+            Self::Fmt => fmt(),
+            Self::Tidy => tidy::check(),
+            Self::Ebpf => build_ebpf::check(&build_ebpf::Args::check_here()).map(drop),
+            Self::Clippy => {
+                run(cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--locked", "--", "-Dwarnings"]))
+            }
+            Self::Docs => run(cargo()
+                .args(["doc", "--quiet", "--workspace", "--no-deps", "--locked"])
+                .env("RUSTDOCFLAGS", "-Dwarnings")),
+            Self::Unit => {
+                run(cargo().args(["test", "--quiet", "--workspace", "--exclude", "autospan-tests", "--locked"]))
+            }
+            Self::E2e => e2e(),
+        }
+    }
+}
+
+fn fmt() -> Result<()> {
+    run(cargo().args(["fmt", "--all", "--check"]))?;
+    let mut kernel = Command::new("cargo");
+    run(kernel.args(["fmt", "--check"]).current_dir(root().join("agent-ebpf")))
+}
+
+/// The agent as it is released, alone on its services: one test at a time.
+fn e2e() -> Result<()> {
+    setup::install(&setup::Args::default())?;
+    run(cargo().args(["build", "--quiet", "--release", "--package", "autospan", "--locked"]))?;
+    let mut tests = cargo();
+    tests.args(["test", "--quiet", "--package", "autospan-tests", "--locked", "--", "--test-threads=1"]);
+    run(tests.env("AUTOSPAN_BIN", target().join("release/autospan")))
+}

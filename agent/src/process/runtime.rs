@@ -1,0 +1,289 @@
+//! What runs a process: recognised from its executable, once per file. The files are untrusted: every read is bounded,
+//! and one that lies about itself is `Unknown`.
+
+use super::snapshot::Snapshot;
+use autospan_core::fact::Threads;
+use object::read::elf::{FileHeader, SectionHeader};
+use object::{Endianness, ReadCache, ReadRef, elf};
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+
+/// Files remembered.
+const FILES_MAX: usize = 4_096;
+/// Bytes of a symbol name table that are searched; Node's has 8 MB.
+const NAMES_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of `/proc/<pid>/maps` that are read.
+const MAPS_BYTES_MAX: u64 = 4 << 20;
+const VERSION_BYTES_MAX: usize = 64;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Language {
+    CPython,
+    NodeJs,
+    Go,
+    Java,
+    Ruby,
+    Php,
+    Nginx,
+    #[default]
+    Unknown,
+}
+
+/// A language runtime, with its version where that is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Runtime {
+    pub language: Language,
+    pub version: Option<String>,
+}
+
+impl Language {
+    /// Value of `process.runtime.name`, where the runtime has one.
+    pub fn runtime_name(self) -> Option<&'static str> {
+        Some(match self {
+            Self::CPython => "cpython",
+            Self::NodeJs => "nodejs",
+            Self::Go => "go",
+            Self::Java => "java",
+            Self::Ruby => "ruby",
+            Self::Php => "php",
+            Self::Nginx | Self::Unknown => return None,
+        })
+    }
+
+    /// How this runtime maps requests to threads.
+    pub fn threads(self) -> Threads {
+        match self {
+            Self::CPython | Self::NodeJs | Self::Ruby | Self::Php | Self::Nginx => Threads::Owned,
+            Self::Go => Threads::Multiplexed,
+            Self::Java | Self::Unknown => Threads::Unproven,
+        }
+    }
+}
+
+impl std::fmt::Display for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = self.language.runtime_name().unwrap_or(match self.language {
+            Language::Nginx => "nginx",
+            _ => "native",
+        });
+        match &self.version {
+            Some(version) => write!(f, "{name} {version}"),
+            None => f.write_str(name),
+        }
+    }
+}
+
+/// Recognises runtimes and remembers them by file.
+#[derive(Debug, Default)]
+pub struct Recogniser {
+    /// By device, inode and change time (s, ns) of the executable.
+    files: HashMap<(u64, u64, i64, i64), Runtime>,
+}
+
+impl Recogniser {
+    /// What runs a process. First its executable's contents, then the libraries it has mapped, then its name.
+    pub fn recognise(&mut self, process: &Snapshot) -> Runtime {
+        let mut runtime = process.open_executable().map(|file| self.executable(file)).unwrap_or_default();
+        if runtime.language == Language::Unknown {
+            runtime.language = by_name(process.executable_name());
+        }
+        if runtime.language == Language::Unknown {
+            runtime = process.read_text("maps", MAPS_BYTES_MAX).map(|maps| by_libraries(&maps)).unwrap_or_default();
+        }
+        if runtime.language == Language::CPython && runtime.version.is_none() {
+            runtime.version = version_after(process.executable_name(), "python");
+        }
+        runtime
+    }
+
+    fn executable(&mut self, file: File) -> Runtime {
+        let Ok(metadata) = file.metadata() else { return Runtime::default() };
+        let key = (metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec());
+        if let Some(known) = self.files.get(&key) {
+            return known.clone();
+        }
+        let runtime = recognise_file(file);
+        if self.files.len() >= FILES_MAX {
+            self.files.clear();
+        }
+        self.files.insert(key, runtime.clone());
+        runtime
+    }
+}
+
+/// Recognises an ELF file by what is in it; anything else is `Unknown`.
+pub fn recognise_file(file: File) -> Runtime {
+    let cache = ReadCache::new(file);
+    match elf::FileHeader64::<Endianness>::parse(&cache) {
+        Ok(header) => recognise_elf(header, &cache).unwrap_or_default(),
+        Err(_) => Runtime::default(),
+    }
+}
+
+type Elf = elf::FileHeader64<Endianness>;
+
+fn recognise_elf(header: &Elf, data: &ReadCache<File>) -> Option<Runtime> {
+    let endian = header.endian().ok()?;
+    let sections = header.sections(endian, data).ok()?;
+    if let Some((_, build)) = sections.section_by_name(endian, b".go.buildinfo") {
+        return Some(Runtime { language: Language::Go, version: go_version(bounded(build, endian, data, 4 << 10)?) });
+    }
+    let (_, names) = sections.section_by_name(endian, b".dynstr")?;
+    let names = bounded(names, endian, data, NAMES_BYTES_MAX)?;
+    let language = by_symbols(names);
+    (language != Language::Unknown).then_some(Runtime { language, version: None })
+}
+
+/// The start of a section, at most `limit` bytes.
+fn bounded<'d>(
+    section: &elf::SectionHeader64<Endianness>,
+    endian: Endianness,
+    data: &'d ReadCache<File>,
+    limit: u64,
+) -> Option<&'d [u8]> {
+    let (offset, size) = section.file_range(endian)?;
+    data.read_bytes_at(offset, size.min(limit)).ok()
+}
+
+/// Names that only the interpreter itself, or a program that embeds it, has in its dynamic symbols.
+fn by_symbols(names: &[u8]) -> Language {
+    const MARKS: [(&[u8], Language); 4] = [
+        (b"PyContext_Type", Language::CPython),
+        (b"_ZN4node5StartEiPPc", Language::NodeJs),
+        (b"ruby_run_node", Language::Ruby),
+        (b"php_module_startup", Language::Php),
+    ];
+    let mut language = Language::Unknown;
+    for name in names.split(|&b| b == 0) {
+        if let Some((_, found)) = MARKS.iter().find(|(mark, _)| *mark == name) {
+            language = *found;
+            break;
+        }
+    }
+    language
+}
+
+/// `.go.buildinfo` of Go ≥ 1.18: 32 bytes of header, whose flags byte has bit 1 set, then the version's length (varint)
+/// and text.
+fn go_version(section: &[u8]) -> Option<String> {
+    const FLAGS_AT: usize = 15;
+    const INLINE_STRINGS: u8 = 2;
+    section.starts_with(b"\xff Go buildinf:").then_some(())?;
+    (section.get(FLAGS_AT)? & INLINE_STRINGS != 0).then_some(())?;
+    let (&len, rest) = section.get(32..)?.split_first()?;
+    // A version is far shorter than the 128 bytes that would need a second length byte.
+    let text = std::str::from_utf8(rest.get(..usize::from(len))?).ok()?;
+    let version = text.split([' ', '\n']).next()?.strip_prefix("go")?;
+    (version.len() <= VERSION_BYTES_MAX).then(|| version.to_owned())
+}
+
+fn by_name(executable: &str) -> Language {
+    match executable {
+        "node" | "nodejs" => Language::NodeJs,
+        "java" => Language::Java,
+        "nginx" => Language::Nginx,
+        _ if executable.starts_with("ruby") => Language::Ruby,
+        _ if executable.starts_with("php") => Language::Php,
+        _ if executable.starts_with("python") => Language::CPython,
+        _ => Language::Unknown,
+    }
+}
+
+/// Runtimes that live in a shared library: an embedding program, or a launcher.
+fn by_libraries(maps: &str) -> Runtime {
+    let files = maps.lines().filter_map(|line| line.rsplit('/').next());
+    files.into_iter().find_map(library_runtime).unwrap_or_default()
+}
+
+fn library_runtime(file: &str) -> Option<Runtime> {
+    let (language, version) = match file {
+        _ if file.starts_with("libpython") => (Language::CPython, version_after(file, "libpython")),
+        _ if file.starts_with("libjvm.so") => (Language::Java, None),
+        _ if file.starts_with("libnode.so") => (Language::NodeJs, None),
+        _ if file.starts_with("libruby") => (Language::Ruby, version_after(file, "libruby-")),
+        _ => return None,
+    };
+    Some(Runtime { language, version })
+}
+
+/// `3.11` of `libpython3.11.so.1.0` after `libpython`.
+fn version_after(text: &str, prefix: &str) -> Option<String> {
+    let rest = text.strip_prefix(prefix)?;
+    let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+    let version = rest[..end].trim_matches('.');
+    (version.contains('.') && version.len() <= VERSION_BYTES_MAX).then(|| version.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn recognise_bytes(bytes: &[u8]) -> Runtime {
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(bytes).expect("write");
+        recognise_file(file)
+    }
+
+    /// Real interpreters, where the machine has them.
+    #[test]
+    fn installed_interpreters() {
+        let mut seen = 0;
+        for (path, language) in [
+            ("/usr/bin/python3.11", Language::CPython),
+            ("/usr/bin/python3", Language::CPython),
+            ("/usr/bin/node", Language::NodeJs),
+        ] {
+            let Ok(file) = File::open(path) else { continue };
+            assert_eq!(recognise_file(file).language, language, "{path}");
+            seen += 1;
+        }
+        eprintln!("{seen} interpreters recognised");
+    }
+
+    #[test]
+    fn this_test_is_native() {
+        let own = File::open(std::env::current_exe().expect("own path")).expect("own file");
+        assert_eq!(recognise_file(own), Runtime::default());
+    }
+
+    #[test]
+    fn files_that_lie() {
+        for bytes in [&b""[..], b"\x7fELF", b"#!/bin/sh\n", &[0xff; 4096]] {
+            assert_eq!(recognise_bytes(bytes), Runtime::default());
+        }
+        let mut own = std::fs::read(std::env::current_exe().expect("own path")).expect("own file");
+        own.truncate(own.len() / 2);
+        assert_eq!(recognise_bytes(&own), Runtime::default(), "the section table is cut off");
+        for at in 0..64 {
+            let mut head = own[..4096].to_vec();
+            head[at] ^= 0xff;
+            recognise_bytes(&head);
+        }
+    }
+
+    #[test]
+    fn go_build_information() {
+        let mut section = b"\xff Go buildinf:\x08\x02".to_vec();
+        section.resize(32, 0);
+        section.extend_from_slice(b"\x08go1.27.3rest");
+        assert_eq!(go_version(&section).as_deref(), Some("1.27.3"));
+        section[32] = 0x7f;
+        assert_eq!(go_version(&section), None, "the length lies");
+        section[15] = 0;
+        assert_eq!(go_version(&section), None, "an older layout");
+        assert_eq!(go_version(b""), None);
+    }
+
+    #[test]
+    fn libraries_and_versions() {
+        let maps = "7f0-7f1 r--p 0 08:01 5  /usr/lib/x86_64-linux-gnu/libc.so.6\n\
+                    7f2-7f3 r-xp 0 08:01 6  /usr/lib/x86_64-linux-gnu/libpython3.11.so.1.0\n";
+        let found = by_libraries(maps);
+        assert_eq!((found.language, found.version.as_deref()), (Language::CPython, Some("3.11")));
+        assert_eq!(by_libraries("7f0-7f1 rw-p 0 00:00 0 [heap]\n"), Runtime::default());
+        assert_eq!(version_after("python3.12", "python").as_deref(), Some("3.12"));
+        assert_eq!(version_after("python3", "python"), None);
+    }
+}

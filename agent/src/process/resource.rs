@@ -59,7 +59,10 @@ fn found(process: &Snapshot, runtime: &Runtime, host: &Host) -> BTreeMap<String,
 }
 
 fn cut(mut value: String) -> String {
-    value.truncate(value.floor_char_boundary(VALUE_BYTES_MAX));
+    if value.len() > VALUE_BYTES_MAX {
+        let end = (0..=VALUE_BYTES_MAX).rev().find(|at| value.is_char_boundary(*at)).unwrap_or(0);
+        value.truncate(end);
+    }
     value
 }
 

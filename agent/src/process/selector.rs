@@ -16,7 +16,14 @@ pub struct Selector {
 
 /// Daemons of the system itself: they listen on sockets, but speak nothing that is traced.
 const SYSTEM: [&str; 9] = [
-    "systemd", "dbus-daemon", "dbus-broker", "sshd", "containerd-shim", "containerd-shim-runc-v2", "conmon", "rsyslogd",
+    "systemd",
+    "dbus-daemon",
+    "dbus-broker",
+    "sshd",
+    "containerd-shim",
+    "containerd-shim-runc-v2",
+    "conmon",
+    "rsyslogd",
     "cupsd",
 ];
 

@@ -97,6 +97,11 @@ fn unix_listener(line: &str) -> Option<(u64, Listener)> {
     Some((fields.nth(1)?.parse().ok()?, Listener::Unix))
 }
 
+/// Does a process hold a socket of any kind?
+pub fn holds_sockets(process: &Process) -> bool {
+    !socket_inodes(process).is_empty()
+}
+
 /// One `readlink` per descriptor.
 fn socket_inodes(process: &Process) -> Vec<u64> {
     let Ok(directory) = std::fs::read_dir(format!("/proc/{}/fd", process.pid())) else { return Vec::new() };
@@ -143,7 +148,9 @@ mod tests {
     #[test]
     fn tables_are_read_up_to_the_first_connection() {
         let line = |state: &str, inode: u64| {
-            format!("   0: 0100007F:1F90 00000000:0000 {state} 00000000:00000000 00:00000000 00000000     0        0 {inode} 1\n")
+            format!(
+                "   0: 0100007F:1F90 00000000:0000 {state} 00000000:00000000 00:00000000 00000000     0        0 {inode} 1\n"
+            )
         };
         let table = format!("heading\n{}{}{}", line("0A", 1), line("01", 2), line("0A", 3));
         assert_eq!(tcp_listeners(table.as_bytes()), [(1, Listener::Tcp(8080))]);

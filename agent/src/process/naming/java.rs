@@ -40,7 +40,15 @@ fn main_class(args: &[String]) -> Option<String> {
 fn takes_value(option: &str) -> bool {
     matches!(
         option,
-        "-cp" | "-classpath" | "--class-path" | "-p" | "--module-path" | "--add-opens" | "--add-exports" | "--add-modules"
-            | "--add-reads" | "--upgrade-module-path"
+        "-cp"
+            | "-classpath"
+            | "--class-path"
+            | "-p"
+            | "--module-path"
+            | "--add-opens"
+            | "--add-exports"
+            | "--add-modules"
+            | "--add-reads"
+            | "--upgrade-module-path"
     )
 }

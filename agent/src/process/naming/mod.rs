@@ -100,7 +100,11 @@ impl<'a> Launch<'a> {
     fn script_name(&self, script: &str) -> String {
         let script = self.cwd.join(script);
         let stem = stem(&script);
-        if is_generic(stem) { self.directory_name(script.parent()).unwrap_or_else(|| stem.to_owned()) } else { stem.to_owned() }
+        if is_generic(stem) {
+            self.directory_name(script.parent()).unwrap_or_else(|| stem.to_owned())
+        } else {
+            stem.to_owned()
+        }
     }
 
     /// The name of a directory that says something: `directory`'s own, or its parent's where that is generic.
@@ -125,16 +129,48 @@ fn stem(path: &Path) -> &str {
 /// Names that every second service has.
 fn is_generic(name: &str) -> bool {
     const GENERIC: [&str; 17] = [
-        "", "app", "application", "main", "__main__", "server", "index", "wsgi", "asgi", "manage", "run", "start", "serve",
-        "service", "start-server", "bootstrap", "a.out",
+        "",
+        "app",
+        "application",
+        "main",
+        "__main__",
+        "server",
+        "index",
+        "wsgi",
+        "asgi",
+        "manage",
+        "run",
+        "start",
+        "serve",
+        "service",
+        "start-server",
+        "bootstrap",
+        "a.out",
     ];
     GENERIC.contains(&name)
 }
 
 fn is_generic_directory(name: &str) -> bool {
     const GENERIC: [&str; 19] = [
-        "src", "dist", "build", "lib", "bin", "code", "srv", "www", "html", "public", "web", "usr", "opt", "var", "tmp",
-        "root", "home", "workspace", "target",
+        "src",
+        "dist",
+        "build",
+        "lib",
+        "bin",
+        "code",
+        "srv",
+        "www",
+        "html",
+        "public",
+        "web",
+        "usr",
+        "opt",
+        "var",
+        "tmp",
+        "root",
+        "home",
+        "workspace",
+        "target",
     ];
     GENERIC.contains(&name)
 }

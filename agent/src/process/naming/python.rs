@@ -5,8 +5,19 @@ use std::path::Path;
 
 /// Programs that run an application named on their command line.
 const RUNNERS: [&str; 13] = [
-    "gunicorn", "uvicorn", "hypercorn", "flask", "celery", "daphne", "waitress", "waitress-serve", "granian", "fastapi",
-    "uwsgi", "quart", "hupper",
+    "gunicorn",
+    "uvicorn",
+    "hypercorn",
+    "flask",
+    "celery",
+    "daphne",
+    "waitress",
+    "waitress-serve",
+    "granian",
+    "fastapi",
+    "uwsgi",
+    "quart",
+    "hupper",
 ];
 
 pub(super) fn name(launch: &Launch<'_>) -> Option<String> {
@@ -103,7 +114,8 @@ fn is_reference(arg: &str) -> bool {
 
 fn is_module(text: &str) -> bool {
     let is_name = |part: &str| {
-        part.starts_with(|c: char| c.is_alphabetic() || c == '_') && part.chars().all(|c| c.is_alphanumeric() || c == '_')
+        part.starts_with(|c: char| c.is_alphabetic() || c == '_')
+            && part.chars().all(|c| c.is_alphanumeric() || c == '_')
     };
     text.split('.').all(is_name)
 }

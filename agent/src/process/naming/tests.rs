@@ -138,8 +138,12 @@ fn programs_of_their_own() {
 
 #[test]
 fn nothing_breaks_a_name() {
-    for executable in [PYTHON, "/usr/bin/node", "/usr/bin/java", "/usr/bin/ruby", "/usr/bin/php", "/usr/bin/dotnet", "/x", ""] {
-        for args in [&[][..], &["--"], &["x", "--"], &["x", "-m"], &["x", "-jar"], &["x", ""], &["x", "-r"], &["x", ":"]] {
+    for executable in
+        [PYTHON, "/usr/bin/node", "/usr/bin/java", "/usr/bin/ruby", "/usr/bin/php", "/usr/bin/dotnet", "/x", ""]
+    {
+        for args in
+            [&[][..], &["--"], &["x", "--"], &["x", "-m"], &["x", "-jar"], &["x", ""], &["x", "-r"], &["x", ":"]]
+        {
             let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
             let launch = Launch {
                 executable: Path::new(executable),

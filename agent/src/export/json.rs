@@ -129,3 +129,7 @@ fn rfc3339(unix_ns: u64) -> String {
     let time = jiff::Timestamp::from_nanosecond(i128::from(unix_ns)).unwrap_or_default();
     format!("{time:.9}")
 }
+
+#[cfg(test)]
+#[path = "json_tests.rs"]
+mod tests;

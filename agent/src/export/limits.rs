@@ -13,6 +13,10 @@ pub(crate) const BATCH_DELAY: Duration = Duration::from_millis(200);
 /// How long a batch is tried again before it is dropped: a collector restart loses nothing, and one that stays away does
 /// not hold old spans before new ones for ever.
 pub(crate) const RETRY_TIME_MAX: Duration = Duration::from_secs(30);
+/// Spans that the terminal holds back until their traces are complete.
+pub(crate) const TERMINAL_SPANS_MAX: usize = 8_192;
+/// Traces that the terminal has shown and remembers, to mark late spans.
+pub(crate) const TERMINAL_TRACES_REMEMBERED: usize = 4_096;
 
 const _: () = assert!(BATCH_SPANS_MAX <= QUEUE_SPANS_MAX);
 const _: () = assert!(QUEUE_SPANS_MAX <= QUEUE_SPANS_CEILING);

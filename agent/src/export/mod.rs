@@ -9,6 +9,7 @@ mod json;
 mod limits;
 mod otlp;
 mod output;
+mod terminal;
 #[cfg(test)]
 mod testing;
 mod worker;
@@ -24,8 +25,10 @@ use environment::Environment;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use worker::Sink;
 
 /// A span with the resource it is exported under.
 #[derive(Clone, Debug)]
@@ -45,6 +48,10 @@ pub struct ExportConfig {
 #[non_exhaustive]
 pub enum SinkConfig {
     Otlp(OtlpConfig),
+    /// Trees of spans on standard output, for people.
+    Terminal {
+        color: bool,
+    },
     /// One JSON object per span and line on standard output.
     Json,
 }
@@ -117,18 +124,22 @@ pub struct Exporter {
 /// # Errors
 /// Without a runtime, and where the sink cannot be made from its configuration.
 pub fn start(config: ExportConfig) -> Result<Exporter, ExportError> {
-    let runtime = tokio::runtime::Handle::try_current().map_err(|_| ExportError::NoRuntime)?;
+    let runtime = Handle::try_current().map_err(|_| ExportError::NoRuntime)?;
     let counters = Arc::new(Counters::default());
-    let (queue, spans) = mpsc::channel(config.batch.queue_spans_max);
-    let (closed, is_closed) = watch::channel(false);
-    let sink = worker::Sink::new(config.sink, Arc::clone(&counters))?;
-    let task = runtime.spawn(worker::run(spans, sink, config.batch, Arc::clone(&counters), closed));
-    Ok(Exporter { queue, counters, closed: is_closed, task })
+    let sink = Sink::new(config.sink, Arc::clone(&counters))?;
+    Ok(Exporter::spawn(&runtime, sink, config.batch, counters))
 }
 
 // === impl Exporter ===
 
 impl Exporter {
+    fn spawn(runtime: &Handle, sink: Sink, batch: BatchConfig, counters: Arc<Counters>) -> Self {
+        let (queue, spans) = mpsc::channel(batch.queue_spans_max);
+        let (closed, is_closed) = watch::channel(false);
+        let task = runtime.spawn(worker::run(spans, sink, batch, Arc::clone(&counters), closed));
+        Self { queue, counters, closed: is_closed, task }
+    }
+
     /// Queues a span. Never waits: where the queue is full, this span is dropped and counted.
     pub fn push(&self, span: ExportSpan) {
         let counter = match self.queue.try_send(span) {

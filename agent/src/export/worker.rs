@@ -4,6 +4,7 @@ use super::counter::{Counter, Counters};
 use super::json::JsonLines;
 use super::otlp::Otlp;
 use super::output::Output;
+use super::terminal::Terminal;
 use super::{BatchConfig, ExportError, ExportSpan, SinkConfig};
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
@@ -16,6 +17,7 @@ pub(crate) struct Closed;
 #[derive(Debug)]
 pub(crate) enum Sink {
     Otlp(Box<Otlp>),
+    Terminal(Box<Terminal>),
     Json(JsonLines),
 }
 
@@ -43,37 +45,30 @@ async fn pump(
 ) -> Result<(), Closed> {
     let mut batch = Vec::with_capacity(config.batch_spans_max);
     loop {
-        let more = tokio::select! {
-            more = collect(queue, &mut batch, config) => more,
+        let received = tokio::select! {
+            received = queue.recv_many(&mut batch, config.batch_spans_max) => received,
             () = at(sink.deadline()) => { sink.tick().await?; continue }
         };
-        if !batch.is_empty() {
-            counters.add(Counter::Batches, 1);
-            sink.export(&mut batch).await?;
-            batch.clear();
-        }
-        if !more {
+        if received == 0 {
             return sink.finish().await;
         }
+        fill(queue, &mut batch, config).await;
+        counters.add(Counter::Batches, 1);
+        sink.export(&mut batch).await?;
+        batch.clear();
     }
 }
 
-/// Waits for a span, then until the batch is full or its first span waited for `config.delay`. False: no more will
-/// come. May be dropped while it waits for the first span: no span is lost then.
-async fn collect(queue: &mut mpsc::Receiver<ExportSpan>, batch: &mut Vec<ExportSpan>, config: BatchConfig) -> bool {
-    if queue.recv_many(batch, config.batch_spans_max).await == 0 {
-        return false;
-    }
+/// Waits until the batch is full, or its first span waited for `config.delay`, or no more will come.
+async fn fill(queue: &mut mpsc::Receiver<ExportSpan>, batch: &mut Vec<ExportSpan>, config: BatchConfig) {
     let deadline = Instant::now() + config.delay;
     while batch.len() < config.batch_spans_max {
         let room = config.batch_spans_max - batch.len();
         match timeout_at(deadline, queue.recv_many(batch, room)).await {
-            Ok(0) => return false,
+            Ok(0) | Err(_) => return,
             Ok(_) => {}
-            Err(_elapsed) => break,
         }
     }
-    true
 }
 
 async fn at(deadline: Option<Instant>) {
@@ -87,19 +82,23 @@ async fn at(deadline: Option<Instant>) {
 
 impl Sink {
     pub(crate) fn new(config: SinkConfig, counters: Arc<Counters>) -> Result<Self, ExportError> {
-        match config {
-            SinkConfig::Otlp(config) => Ok(Self::Otlp(Box::new(Otlp::new(&config, counters)?))),
-            SinkConfig::Json => Ok(Self::Json(JsonLines::new(Output::stdout(), counters))),
-        }
+        Ok(match config {
+            SinkConfig::Otlp(config) => Self::Otlp(Box::new(Otlp::new(&config, counters)?)),
+            SinkConfig::Terminal { color } => {
+                Self::Terminal(Box::new(Terminal::new(color, Output::stdout(), counters)))
+            }
+            SinkConfig::Json => Self::Json(JsonLines::new(Output::stdout(), counters)),
+        })
     }
 
     /// Takes the batch, or counts what it could not take.
-    async fn export(&mut self, batch: &mut [ExportSpan]) -> Result<(), Closed> {
+    async fn export(&mut self, batch: &mut Vec<ExportSpan>) -> Result<(), Closed> {
         match self {
             Self::Otlp(otlp) => {
                 otlp.export(batch).await;
                 Ok(())
             }
+            Self::Terminal(terminal) => terminal.export(batch).await,
             Self::Json(json) => json.export(batch).await,
         }
     }
@@ -107,12 +106,14 @@ impl Sink {
     /// When [`Sink::tick`] wants to be called, spans or not.
     fn deadline(&self) -> Option<Instant> {
         match self {
+            Self::Terminal(terminal) => terminal.deadline(),
             Self::Otlp(_) | Self::Json(_) => None,
         }
     }
 
     async fn tick(&mut self) -> Result<(), Closed> {
         match self {
+            Self::Terminal(terminal) => terminal.tick().await,
             Self::Otlp(_) | Self::Json(_) => Ok(()),
         }
     }
@@ -120,6 +121,7 @@ impl Sink {
     /// No span comes any more: writes what is held back.
     async fn finish(&mut self) -> Result<(), Closed> {
         match self {
+            Self::Terminal(terminal) => terminal.finish().await,
             Self::Otlp(_) | Self::Json(_) => Ok(()),
         }
     }

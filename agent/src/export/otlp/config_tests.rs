@@ -23,7 +23,8 @@ fn endpoints_and_protocols() {
     let protocol = "OTEL_EXPORTER_OTLP_PROTOCOL";
     let insecure = "OTEL_EXPORTER_OTLP_INSECURE";
     #[rustfmt::skip]
-    let table: &[(&[(&str, &str)], &str, Protocol)] = &[
+    type Row<'a> = (&'a [(&'a str, &'a str)], &'a str, Protocol);
+    let table: &[Row] = &[
         (&[], "http://localhost:4318/v1/traces", HttpProtobuf),
         (&[(protocol, "grpc")], "http://localhost:4317/", Grpc),
         (&[(general, "")], "http://localhost:4318/v1/traces", HttpProtobuf),
@@ -35,7 +36,11 @@ fn endpoints_and_protocols() {
         (&[(general, "http://c:4317")], "http://c:4317/", Grpc),
         (&[(general, "http://c:4317"), (protocol, "http/protobuf")], "http://c:4317/v1/traces", HttpProtobuf),
         (&[(general, "http://c:4318"), (protocol, "GRPC")], "http://c:4318/", Grpc),
-        (&[(protocol, "grpc"), ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf")], "http://localhost:4318/v1/traces", HttpProtobuf),
+        (
+            &[(protocol, "grpc"), ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf")],
+            "http://localhost:4318/v1/traces",
+            HttpProtobuf,
+        ),
         (&[(general, "c:4317")], "https://c:4317/", Grpc),
         (&[(general, "c:4317"), (insecure, "TRUE")], "http://c:4317/", Grpc),
         (&[(general, "https://c:4317"), (insecure, "true")], "https://c:4317/", Grpc),

@@ -5,7 +5,7 @@ use crate::{build_ebpf, root};
 use anyhow::{Context, Result, ensure};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const FILE_LINES_MAX: usize = 800;
@@ -87,7 +87,7 @@ const FORBIDDEN: &[(&str, &str, &[&str], &str)] = &[
     ("\"reso", "lved\":", &["json"], "a lock file must not name a registry's host"),
 ];
 
-fn file(path: &PathBuf) -> Result<Vec<String>> {
+fn file(path: &Path) -> Result<Vec<String>> {
     let bytes = fs::read(root().join(path)).with_context(|| path.display().to_string())?;
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
@@ -108,7 +108,7 @@ fn file(path: &PathBuf) -> Result<Vec<String>> {
 }
 
 /// Crates come from crates.io, named as such.
-fn foreign_sources(path: &PathBuf, text: &str) -> Vec<String> {
+fn foreign_sources(path: &Path, text: &str) -> Vec<String> {
     let sources = text.lines().filter_map(|line| line.strip_prefix("source = "));
     let foreign = sources.filter(|source| *source != "\"registry+https://github.com/rust-lang/crates.io-index\"");
     foreign.map(|source| format!("{}: {source} is not crates.io", path.display())).collect()

@@ -1,3 +1,12 @@
 //! End to end: real services, the real agent, a real OTLP receiver.
 
+mod chain;
+mod commands;
+mod exporter;
+mod load;
+mod need;
+mod places;
+mod selection;
+mod servers;
 mod services;
+mod transfer;

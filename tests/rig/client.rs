@@ -19,6 +19,8 @@ pub struct Client {
     /// Bytes that came and are not used yet.
     buffer: Vec<u8>,
     local: Option<SocketAddr>,
+    /// What goes into `Host`.
+    host: String,
 }
 
 impl std::fmt::Debug for Client {
@@ -61,7 +63,11 @@ impl Client {
                 (Box::new(stream), None)
             }
         };
-        Ok(Self { stream, buffer: Vec::new(), local })
+        let host = match address {
+            Address::Tcp(address) => address.to_string(),
+            Address::Unix(_) => "localhost".to_owned(),
+        };
+        Ok(Self { stream, buffer: Vec::new(), local, host })
     }
 
     /// 0 for a unix socket.
@@ -75,7 +81,7 @@ impl Client {
 
     /// `headers`: lines without their ends.
     pub fn get_with(&mut self, path: &str, headers: &[&str]) -> Result<Response> {
-        self.send(&request("GET", path, headers))?;
+        self.send(&self.request("GET", path, headers))?;
         self.response()
     }
 
@@ -90,9 +96,15 @@ impl Client {
         bytes: u64,
         write: impl FnOnce(&mut dyn Write) -> Result<()>,
     ) -> Result<Response> {
-        self.send(&request("POST", path, &[&format!("Content-Length: {bytes}")]))?;
+        self.send(&self.request("POST", path, &[&format!("Content-Length: {bytes}")]))?;
         write(&mut self.stream)?;
         self.response()
+    }
+
+    /// A request's head. `headers`: lines without their ends.
+    pub fn request(&self, method: &str, path: &str, headers: &[&str]) -> Vec<u8> {
+        let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+        format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n{lines}\r\n", self.host).into_bytes()
     }
 
     /// Sends raw bytes.
@@ -195,10 +207,4 @@ impl Client {
 
 fn header(header: &httparse::Header<'_>) -> (String, String) {
     (header.name.to_ascii_lowercase(), String::from_utf8_lossy(header.value).into_owned())
-}
-
-/// A request's head.
-pub fn request(method: &str, path: &str, headers: &[&str]) -> Vec<u8> {
-    let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
-    format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n").into_bytes()
 }

@@ -40,6 +40,11 @@ impl Nginx {
         self.process.pid()
     }
 
+    /// All its processes: the master and its workers.
+    pub fn pids(&self) -> Result<Vec<u32>> {
+        self.process.family()
+    }
+
     /// What `/files/` shows.
     pub fn files(&self) -> PathBuf {
         self.process.directory().join("files")

@@ -41,6 +41,13 @@ impl Process {
         self.child.id()
     }
 
+    /// It and its children.
+    pub fn family(&self) -> Result<Vec<u32>> {
+        let path = format!("/proc/{0}/task/{0}/children", self.pid());
+        let children = std::fs::read_to_string(&path).context(path)?;
+        Ok([self.pid()].into_iter().chain(children.split_whitespace().filter_map(|pid| pid.parse().ok())).collect())
+    }
+
     /// A directory of its own, deleted with it.
     pub fn directory(&self) -> &Path {
         self.directory.path()

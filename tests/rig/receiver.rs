@@ -113,6 +113,11 @@ impl Receiver {
         self.wait("the new mode", |received| (received.answers > answers).then_some(()))
     }
 
+    /// Returns when everything that was exported before is here.
+    pub fn catch_up(&mut self) -> Result<()> {
+        self.set_mode(Mode::Accept)
+    }
+
     /// The spans received so far that `filter` wants.
     pub fn spans(&self, filter: impl Fn(&Span) -> bool) -> Vec<Span> {
         self.lock().spans.iter().filter(|span| filter(span)).cloned().collect()

@@ -1,7 +1,7 @@
 //! The services that the tests trace: real servers that know nothing of tracing.
 
 use crate::{Address, Netns, Process, paths};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use std::process::Command;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,9 +146,7 @@ impl Service {
 
     /// All its processes: the one that was started and its children.
     pub fn pids(&self) -> Result<Vec<u32>> {
-        let path = format!("/proc/{0}/task/{0}/children", self.pid());
-        let children = std::fs::read_to_string(&path).context(path)?;
-        Ok([self.pid()].into_iter().chain(children.split_whitespace().filter_map(|pid| pid.parse().ok())).collect())
+        self.process.family()
     }
 }
 

@@ -65,24 +65,17 @@ impl Span {
         Duration::from_nanos(self.end_unix_ns.saturating_sub(self.start_unix_ns))
     }
 
-    /// Is it the server end of a request to `port`?
-    pub fn serves(&self, port: u16) -> bool {
-        self.kind == Kind::Server && self.number("server.port") == Some(port.into())
+    /// Is it the server end of a request to one of these processes?
+    pub fn serves(&self, pids: &[u32]) -> bool {
+        self.kind == Kind::Server && pids.contains(&self.pid())
     }
 
-    /// Is it the client end of a request to `port`?
-    pub fn calls(&self, port: u16) -> bool {
-        self.kind == Kind::Client && self.number("server.port") == Some(port.into())
+    /// Is it a request that one of these processes made?
+    pub fn calls(&self, pids: &[u32]) -> bool {
+        self.kind == Kind::Client && pids.contains(&self.pid())
     }
 
-    pub fn path(&self) -> &str {
-        match self.kind {
-            Kind::Client => self
-                .text("url.full")
-                .split_once("://")
-                .and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..]))
-                .unwrap_or_default(),
-            _ => self.text("url.path"),
-        }
+    pub fn is_child_of(&self, parent: &Self) -> bool {
+        self.trace_id == parent.trace_id && self.parent_span_id == parent.span_id
     }
 }

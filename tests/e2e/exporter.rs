@@ -1,0 +1,169 @@
+//! Export: both transports, their options, and collectors that fail.
+
+use crate::need::needs_root;
+use anyhow::{Result, ensure};
+use rig::address::free_port;
+use rig::agent::Options;
+use rig::receiver::Mode;
+use rig::{Agent, App, Client, Receiver, Service};
+
+/// A service, and one request to it.
+fn request(service: &Service) -> Result<()> {
+    let response = Client::connect(&service.address)?.get("/hello")?;
+    ensure!(response.status == 200, "{response:?}");
+    Ok(())
+}
+
+/// The spans of one request come by this transport, with this encoding and the header that was asked for.
+fn arrives(options: impl Fn(&Receiver) -> Options, transport: &str, encoding: &str) -> Result<()> {
+    let receiver = Receiver::start()?;
+    let service = Service::start(App::Go)?;
+    let agent = options(&receiver).environment("OTEL_EXPORTER_OTLP_HEADERS", "x-api-key=letmein").start()?;
+    request(&service)?;
+    receiver.wait_spans(1, |span| span.serves(&[service.pid()]))?;
+    let export = receiver.wait_export(|export| export.spans > 0)?;
+    assert_eq!((export.transport.as_str(), export.encoding.as_str()), (transport, encoding));
+    assert_eq!(export.headers.get("x-api-key").map(String::as_str), Some("letmein"));
+    agent.stop().map(drop)
+}
+
+fn gzip(options: Options) -> Options {
+    options.environment("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
+}
+
+#[test]
+fn grpc() -> Result<()> {
+    needs_root!();
+    arrives(|receiver| Options::new().grpc(receiver), "grpc", "identity")
+}
+
+#[test]
+fn grpc_gzip() -> Result<()> {
+    needs_root!();
+    arrives(|receiver| gzip(Options::new().grpc(receiver)), "grpc", "gzip")
+}
+
+#[test]
+fn http_protobuf() -> Result<()> {
+    needs_root!();
+    arrives(|receiver| Options::new().http(receiver), "http", "identity")
+}
+
+#[test]
+fn http_protobuf_gzip() -> Result<()> {
+    needs_root!();
+    arrives(|receiver| gzip(Options::new().http(receiver)), "http", "gzip")
+}
+
+#[test]
+fn an_endpoint_for_traces_alone() -> Result<()> {
+    needs_root!();
+    let endpoint = |receiver: &Receiver| format!("{}/v1/traces", receiver.http_endpoint());
+    let options = |receiver: &Receiver| {
+        Options::new()
+            .environment("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &endpoint(receiver))
+            .environment("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf")
+    };
+    arrives(options, "http", "identity")
+}
+
+/// Nobody listens when the agent starts; what happened meanwhile arrives when the collector does.
+#[test]
+fn a_collector_that_comes_later_gets_everything() -> Result<()> {
+    needs_root!();
+    let service = Service::start(App::Go)?;
+    let (grpc, http) = (free_port()?, free_port()?);
+    let endpoint = format!("http://127.0.0.1:{grpc}");
+    let agent = Options::new()
+        .environment("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)
+        .environment("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+        .start()?;
+    for _ in 0..5 {
+        request(&service)?;
+    }
+    let receiver = Receiver::start_on(grpc, http)?;
+    receiver.wait_spans(5, |span| span.serves(&[service.pid()]))?;
+    agent.stop().map(drop)
+}
+
+/// Refused for a while, then taken: each span once.
+fn is_retried(start: impl Fn(&Receiver) -> Result<Agent>, mode: Mode) -> Result<()> {
+    let mut receiver = Receiver::start()?;
+    let service = Service::start(App::Go)?;
+    let agent = start(&receiver)?;
+    receiver.set_mode(mode)?;
+    request(&service)?;
+    receiver.wait_export(|export| !export.taken)?;
+    receiver.set_mode(Mode::Accept)?;
+    receiver.wait_spans(1, |span| span.serves(&[service.pid()]))?;
+    agent.stop()?;
+    receiver.catch_up()?;
+    assert_eq!(receiver.spans(|span| span.serves(&[service.pid()])).len(), 1);
+    Ok(())
+}
+
+#[test]
+fn unavailable_is_retried_over_grpc() -> Result<()> {
+    needs_root!();
+    is_retried(Agent::start, Mode::Unavailable)
+}
+
+#[test]
+fn http_503_is_retried() -> Result<()> {
+    needs_root!();
+    is_retried(|receiver| Options::new().http(receiver).start(), Mode::Unavailable)
+}
+
+/// Refused for good: the agent lives, says how many spans were lost, and goes on.
+#[test]
+fn a_refusal_for_good_is_counted_and_survived() -> Result<()> {
+    needs_root!();
+    let mut receiver = Receiver::start()?;
+    let service = Service::start(App::Go)?;
+    let agent = Options::new().arguments(&["--stats"]).grpc(&receiver).start()?;
+    receiver.set_mode(Mode::Invalid)?;
+    request(&service)?;
+    receiver.wait_export(|export| !export.taken)?;
+    receiver.set_mode(Mode::Accept)?;
+    request(&service)?;
+    receiver.wait_spans(1, |span| span.serves(&[service.pid()]))?;
+    let counters = agent.stop()?.counters();
+    let dropped: u64 = counters.iter().filter(|(name, _)| name.starts_with("export.dropped")).map(|(_, n)| n).sum();
+    assert!(dropped >= 1, "{counters:?}");
+    Ok(())
+}
+
+/// A collector that never answers: services go on, SIGTERM ends the agent all the same.
+#[test]
+fn a_collector_that_hangs_holds_up_nothing() -> Result<()> {
+    needs_root!();
+    let mut receiver = Receiver::start()?;
+    let service = Service::start(App::Go)?;
+    let agent = Options::new()
+        .environment("OTEL_EXPORTER_OTLP_TIMEOUT", "500")
+        .arguments(&["--stats"])
+        .grpc(&receiver)
+        .start()?;
+    receiver.set_mode(Mode::Hang)?;
+    for _ in 0..20 {
+        request(&service)?;
+    }
+    agent.stop().map(drop)
+}
+
+#[test]
+fn sigterm_flushes() -> Result<()> {
+    needs_root!();
+    let mut receiver = Receiver::start()?;
+    let service = Service::start(App::Go)?;
+    let agent = Agent::start(&receiver)?;
+    let mut client = Client::connect(&service.address)?;
+    for _ in 0..50 {
+        client.get("/hello")?;
+    }
+    // At once: whatever waits for a batch or for a late record must come out now.
+    agent.stop()?;
+    receiver.catch_up()?;
+    assert_eq!(receiver.spans(|span| span.serves(&[service.pid()])).len(), 50);
+    Ok(())
+}

@@ -3,6 +3,7 @@
 mod attempt;
 mod backoff;
 mod config;
+mod rejected;
 mod span_data;
 mod transport;
 
@@ -15,9 +16,12 @@ use backoff::Backoff;
 use opentelemetry::InstrumentationScope;
 use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::trace::SpanExporter as _;
+use rejected::Rejected;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
+use tracing::Dispatch;
+use tracing::instrument::WithSubscriber;
 use transport::LastFailure;
 
 #[derive(Debug)]
@@ -29,6 +33,8 @@ pub(crate) struct Otlp {
     retry_for: Duration,
     last_http_failure: LastFailure,
     collector: Collector,
+    rejected: Rejected,
+    log: Dispatch,
     counters: Arc<Counters>,
 }
 
@@ -37,6 +43,7 @@ pub(crate) struct Otlp {
 struct Collector {
     endpoint: String,
     reachable: bool,
+    rejecting: bool,
 }
 
 // === impl Otlp ===
@@ -44,6 +51,7 @@ struct Collector {
 impl Otlp {
     pub(crate) fn new(config: &OtlpConfig, counters: Arc<Counters>) -> Result<Self, ExportError> {
         let last_http_failure = LastFailure::default();
+        let rejected = Rejected::default();
         Ok(Self {
             exporter: transport::exporter(config, last_http_failure.clone(), Arc::clone(&counters))?,
             scope: span_data::scope(),
@@ -51,7 +59,9 @@ impl Otlp {
             timeout: config.timeout,
             retry_for: config.retry_for,
             last_http_failure,
-            collector: Collector { endpoint: config.endpoint.clone(), reachable: true },
+            collector: Collector { endpoint: config.endpoint.clone(), reachable: true, rejecting: false },
+            log: rejected.dispatch(),
+            rejected,
             counters,
         })
     }
@@ -62,12 +72,19 @@ impl Otlp {
         batch.sort_by_key(|span| Arc::as_ptr(&span.resource));
         for group in batch.chunk_by(|a, b| Arc::ptr_eq(&a.resource, &b.resource)) {
             self.exporter.set_resource(&span_data::sdk_resource(&group[0].resource));
-            let counter = match self.deliver(group, give_up).await {
-                Ok(()) => Counter::Exported,
-                Err(_) => Counter::DroppedExportFailed,
-            };
-            self.counters.add(counter, group.len() as u64);
+            let spans = group.len() as u64;
+            match self.deliver(group, give_up).await {
+                Ok(()) => self.count_taken(spans),
+                Err(_) => self.counters.add(Counter::DroppedExportFailed, spans),
+            }
         }
+    }
+
+    fn count_taken(&mut self, spans: u64) {
+        let rejected = self.rejected.take().min(spans);
+        self.counters.add(Counter::Exported, spans - rejected);
+        self.counters.add(Counter::DroppedExportRejected, rejected);
+        self.collector.rejects(rejected);
     }
 
     /// Tries until it works, cannot work, or `give_up`.
@@ -97,7 +114,8 @@ impl Otlp {
 
     async fn attempt(&self, group: &[ExportSpan]) -> Result<(), Failure> {
         let spans = group.iter().map(|span| span_data::span_data(&span.span, &self.scope)).collect();
-        match (timeout(self.timeout, self.exporter.export(spans)).await, self.protocol) {
+        let export = self.exporter.export(spans).with_subscriber(self.log.clone());
+        match (timeout(self.timeout, export).await, self.protocol) {
             (Ok(Ok(())), _) => Ok(()),
             (Err(_elapsed), _) => Err(Failure::timeout(self.timeout)),
             (Ok(Err(error)), Protocol::Grpc) => Err(Failure::of_grpc(&error)),
@@ -116,6 +134,13 @@ impl Collector {
     fn answers(&mut self) {
         if !std::mem::replace(&mut self.reachable, true) {
             tracing::info!(endpoint = %self.endpoint, "the OTLP receiver takes spans again");
+        }
+    }
+
+    /// Said once: the counter tells the rest.
+    fn rejects(&mut self, spans: u64) {
+        if spans > 0 && !std::mem::replace(&mut self.rejecting, true) {
+            tracing::warn!(endpoint = %self.endpoint, spans, "the OTLP receiver rejects some spans; they are counted");
         }
     }
 

@@ -4,6 +4,10 @@
 use super::*;
 use crate::export::testing::{DEADLINE, exporter, resource, server_span};
 use crate::export::{Exporter, SinkConfig};
+use crate::process::Resource;
+use autospan_core::span::Attribute;
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
+use opentelemetry_otlp::{WithExportConfig, WithHttpConfig};
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,6 +18,8 @@ use tokio::net::{TcpListener, TcpStream};
 #[derive(Clone, Debug)]
 enum Reply {
     Status(&'static str),
+    /// Success with this message as body.
+    Body(&'static [u8]),
     /// Keeps the connection open and says nothing.
     Silence,
 }
@@ -54,13 +60,13 @@ impl Receiver {
             read_request(&mut stream).await?;
             self.requests.fetch_add(1, Ordering::SeqCst);
             let reply = self.script.lock().unwrap().pop_front().unwrap_or(Reply::Status("200 OK"));
-            match reply {
-                Reply::Status(status) => {
-                    let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
-                    stream.write_all(answer.as_bytes()).await.ok()?;
-                }
+            let (status, body) = match reply {
+                Reply::Status(status) => (status, &[][..]),
+                Reply::Body(body) => ("200 OK", body),
                 Reply::Silence => std::future::pending().await,
-            }
+            };
+            let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n", body.len());
+            stream.write_all(&[head.as_bytes(), body].concat()).await.ok()?;
         }
     }
 
@@ -143,6 +149,17 @@ async fn each_resource_is_a_request() {
 }
 
 #[tokio::test]
+async fn rejected_spans_are_counted() {
+    // partial_success { rejected_spans: 2 }
+    let receiver = Receiver::start([Reply::Body(&[0x0a, 0x02, 0x08, 0x02])]).await;
+    let exporter = exporter(SinkConfig::Otlp(receiver.config()), 64);
+    push(&exporter, 3);
+    let counters = exporter.shutdown(DEADLINE).await;
+    let spans = [Counter::Exported, Counter::DroppedExportRejected, Counter::DroppedShutdown];
+    assert_eq!(spans.map(|counter| counters.get(counter)), [1, 2, 0]);
+}
+
+#[tokio::test]
 async fn a_busy_receiver_gets_the_batch_again() {
     let receiver = Receiver::start([Reply::Status("503 Service Unavailable")]).await;
     assert_eq!(export(receiver.config(), 3).await, [3, 1, 0, 0]);
@@ -212,4 +229,60 @@ async fn every_span_is_accounted_for() {
     let counters = exporter.shutdown(Duration::from_millis(1)).await;
     assert_eq!(counters.get(Counter::Exported), 0);
     assert_eq!(counters.get(Counter::DroppedShutdown), 9, "one in flight, eight in the queue");
+}
+
+/// Takes requests and keeps their size.
+#[derive(Clone, Debug, Default)]
+struct Sizes(Arc<AtomicUsize>);
+
+#[async_trait::async_trait]
+impl HttpClient for Sizes {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        self.0.fetch_add(request.body().len(), Ordering::Relaxed);
+        Ok(Response::new(Bytes::new()))
+    }
+}
+
+/// What a span costs from ours to the bytes of a request. Worth reading with
+/// `cargo test --release --package autospan --lib encode_cost -- --nocapture`.
+#[tokio::test]
+async fn encode_cost() {
+    const SPANS: usize = 2_048;
+    let sizes = Sizes::default();
+    let builder = SpanExporter::builder().with_http().with_http_client(sizes.clone());
+    let exporter = builder.with_endpoint("http://localhost/").build().unwrap();
+    let (resource, scope) = (resource("shop"), span_data::scope());
+    let spans: Vec<_> = (0..SPANS).map(|i| typical_span(&resource, i as u8)).collect();
+    let mut best = Duration::MAX;
+    for _ in 0..10 {
+        let start = std::time::Instant::now();
+        let batch = spans.iter().map(|span| span_data::span_data(&span.span, &scope)).collect();
+        exporter.export(batch).await.unwrap();
+        best = best.min(start.elapsed());
+    }
+    let bytes = sizes.0.load(Ordering::Relaxed) / 10 / SPANS;
+    println!("{} ns and {bytes} bytes per span of {} attributes", best.as_nanos() / SPANS as u128, 15);
+    assert!((400..800).contains(&bytes), "{bytes} bytes per span");
+}
+
+/// The attributes of a server span as they come from a real service.
+fn typical_span(resource: &Arc<Resource>, id: u8) -> ExportSpan {
+    let mut span = server_span(resource, id, "/api/v1/orders/42");
+    let mut text = |key: &'static str, value: &str| span.span.attributes.push(Attribute::new(key, value.to_owned()));
+    text("server.address", "orders.example");
+    text("client.address", "10.1.2.3");
+    text("network.peer.address", "10.1.2.3");
+    text("user_agent.original", "python-requests/2.31.0");
+    let attributes = [
+        Attribute::new("url.scheme", "http"),
+        Attribute::new("network.protocol.version", "1.1"),
+        Attribute::new("autospan.parent.reason", "thread"),
+        Attribute::new("server.port", 8_080_u16),
+        Attribute::new("client.port", 51_234_u16),
+        Attribute::new("network.peer.port", 51_234_u16),
+        Attribute::new("http.request.body.size", 0_u64),
+        Attribute::new("http.response.body.size", 1_234_u64),
+    ];
+    span.span.attributes.extend(attributes);
+    span
 }

@@ -1,7 +1,11 @@
 //! The shell around [`autospan_core`]: everything that touches the world. Files, sockets, clocks, threads and `unsafe`
 //! live here and nowhere in the core.
 
+pub mod cli;
 pub mod export;
 pub mod kernel;
 pub mod process;
+pub mod record;
 pub mod replay;
+pub mod stats;
+pub mod tracer;

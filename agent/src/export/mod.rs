@@ -150,6 +150,15 @@ impl Exporter {
         self.counters.add(counter, 1);
     }
 
+    /// Queues a span and waits for room, for inputs that can wait, such as files.
+    ///
+    /// # Panics
+    /// When called from async code.
+    pub fn push_blocking(&self, span: ExportSpan) {
+        let taken = self.queue.blocking_send(span);
+        self.counters.add(if taken.is_ok() { Counter::Accepted } else { Counter::DroppedShutdown }, 1);
+    }
+
     pub fn counters(&self) -> ExportCounters {
         self.counters.snapshot()
     }

@@ -1,0 +1,175 @@
+//! The engine at work on a live machine: records, facts and time in; spans to the exporter, policies to the kernel side,
+//! all of it into a recording where one is made.
+
+use crate::export::{ExportSpan, Exporter};
+use crate::process::{Identity, Processes, Resource};
+use crate::record::Recording;
+use autospan_abi::{Policy, RecordKind};
+use autospan_core::engine::{Engine, Output};
+use autospan_core::event::{Event, EventKind, record_len};
+use autospan_core::evlog::Entry;
+use autospan_core::fact::Fact;
+use autospan_core::span::{Attribute, Span};
+use std::sync::Arc;
+
+/// Something that happened to a process, for discovery to judge once the records at hand are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifecycle {
+    Executed { pid: u32 },
+    Listening { pid: u32, port: u16 },
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Tracer {
+    engine: Engine,
+    processes: Processes,
+    exporter: Option<Exporter>,
+    recording: Option<Recording>,
+    lifecycle: Vec<Lifecycle>,
+    policies: Vec<(u64, Policy)>,
+}
+
+// === impl Tracer ===
+
+impl Tracer {
+    pub fn new(engine: Engine, processes: Processes, exporter: Option<Exporter>, recording: Option<Recording>) -> Self {
+        Self { engine, processes, exporter, recording, lifecycle: Vec::new(), policies: Vec::new() }
+    }
+
+    /// Takes a record as it lies in the ring: its slot may be longer than it.
+    pub fn record(&mut self, slot: &[u8]) {
+        let record = match record_len(slot) {
+            Some(Ok(len)) => &slot[..len.min(slot.len())],
+            // The engine counts it.
+            _ => slot,
+        };
+        if !is_data(record)
+            && let Ok(event) = Event::parse(record)
+        {
+            self.process_event(&event);
+        }
+        self.keep(&Entry::Record(record));
+        self.engine.feed(record);
+        self.collect();
+    }
+
+    pub fn fact(&mut self, fact: Fact) {
+        self.keep(&Entry::Fact(fact.clone()));
+        self.engine.fact(fact);
+    }
+
+    /// `now`: `CLOCK_MONOTONIC` ns; every record up to then has been taken.
+    pub fn tick(&mut self, now: u64) {
+        self.keep(&Entry::Tick(now));
+        self.engine.tick(now);
+        self.processes.sweep(now);
+        self.collect();
+    }
+
+    /// Runs every timer that is still set, as if the time had come.
+    pub fn settle(&mut self) {
+        while let Some(deadline) = self.engine.next_deadline() {
+            self.tick(deadline);
+        }
+    }
+
+    /// Looks at a process that became a target, and says so in the log.
+    pub fn attached(&mut self, pid: u32) -> Option<Arc<Identity>> {
+        let identity = self.processes.inspect(pid)?;
+        self.state(pid, &identity);
+        tracing::info!(pid, service = identity.resource.service_name, runtime = %identity.runtime, "watching");
+        Some(identity)
+    }
+
+    /// What was to be judged since the last call.
+    pub fn take_lifecycle(&mut self) -> Vec<Lifecycle> {
+        std::mem::take(&mut self.lifecycle)
+    }
+
+    /// Policies to set since the last call, by connection.
+    pub fn take_policies(&mut self) -> Vec<(u64, Policy)> {
+        std::mem::take(&mut self.policies)
+    }
+
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub fn processes_mut(&mut self) -> &mut Processes {
+        &mut self.processes
+    }
+
+    pub fn exporter(&self) -> Option<&Exporter> {
+        self.exporter.as_ref()
+    }
+
+    pub fn recording(&self) -> Option<&Recording> {
+        self.recording.as_ref()
+    }
+
+    pub fn into_sinks(self) -> (Option<Exporter>, Option<Recording>) {
+        (self.exporter, self.recording)
+    }
+
+    fn process_event(&mut self, event: &Event<'_>) {
+        match event.kind {
+            EventKind::Opened(_) if self.processes.get(event.tgid).is_none() => drop(self.attached(event.tgid)),
+            EventKind::Forked { child_tgid } => self.forked(event.tgid, child_tgid),
+            EventKind::Executed => self.lifecycle.push(Lifecycle::Executed { pid: event.tgid }),
+            EventKind::Listening { port, .. } => self.lifecycle.push(Lifecycle::Listening { pid: event.tgid, port }),
+            EventKind::Exited => self.processes.exited(event.tgid, event.at),
+            EventKind::Opened(_) | EventKind::Data(_) | EventKind::Closed { .. } => {}
+        }
+    }
+
+    /// Workers come and go by the thousand: no line in the log for each.
+    fn forked(&mut self, parent: u32, child: u32) {
+        if let Some(identity) = self.processes.forked(parent, child) {
+            tracing::debug!(pid = child, parent, service = identity.resource.service_name, "watching a forked process");
+            self.state(child, &identity);
+        }
+    }
+
+    fn state(&mut self, pid: u32, identity: &Identity) {
+        self.fact(Fact::Process { tgid: pid, threads: identity.runtime.language.threads() });
+        if self.recording.is_some() {
+            self.keep(&Entry::Fact(Fact::Service { tgid: pid, name: identity.resource.service_name.clone() }));
+        }
+    }
+
+    fn keep(&mut self, entry: &Entry<'_>) {
+        if let Some(recording) = &mut self.recording {
+            recording.push(entry);
+        }
+    }
+
+    fn collect(&mut self) {
+        while let Some(output) = self.engine.poll() {
+            match output {
+                Output::Span(span) => self.export(*span),
+                Output::Policy { connection, policy } => self.policies.push((connection, policy)),
+            }
+        }
+    }
+
+    fn export(&mut self, span: Span) {
+        if let Some(exporter) = &self.exporter {
+            let resource = self.processes.resource(span.tgid);
+            exporter.push(with_thread(span, resource));
+        }
+    }
+}
+
+fn is_data(record: &[u8]) -> bool {
+    record.get(4..6) == Some(&(RecordKind::Data as u16).to_le_bytes())
+}
+
+/// The resource is shared by all processes of a service, so the span says which process and thread it was.
+pub fn with_thread(mut span: Span, resource: Arc<Resource>) -> ExportSpan {
+    if span.tgid != 0 {
+        span.attributes.push(Attribute::new("process.pid", u64::from(span.tgid)));
+        span.attributes.push(Attribute::new("thread.id", u64::from(span.tid)));
+    }
+    ExportSpan { span, resource }
+}

@@ -128,7 +128,7 @@ fn a_refusal_for_good_is_counted_and_survived() -> Result<()> {
     request(&service)?;
     receiver.wait_spans(1, |span| span.serves(&[service.pid()]))?;
     let counters = agent.stop()?.counters();
-    let dropped: u64 = counters.iter().filter(|(name, _)| name.starts_with("export.dropped")).map(|(_, n)| n).sum();
+    let dropped: u64 = counters.iter().filter(|(name, _)| name.starts_with("dropped.export")).map(|(_, n)| n).sum();
     assert!(dropped >= 1, "{counters:?}");
     Ok(())
 }

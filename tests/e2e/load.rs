@@ -86,7 +86,7 @@ fn the_last_request_on_an_idle_connection_is_exported_within_a_second() -> Resul
 
 /// Counters of requests that never became an exported span, one per request: lost in the engine, or after it.
 const DROPS: [&str; 5] =
-    ["dropped.response_lost", "dropped.request_lost", "dropped.table_full", "dropped.malformed", "export.dropped"];
+    ["dropped.response_lost", "dropped.request_lost", "dropped.table_full", "dropped.malformed", "dropped.export"];
 
 /// Drops that the agent owned up to.
 fn dropped(stopped: &Stopped) -> u64 {

@@ -37,13 +37,13 @@ counters! {
     /// Export attempts after the first of a batch.
     Retries = "export.retries",
     /// Spans dropped because the export queue was full.
-    DroppedQueueFull = "dropped.queue_full",
+    DroppedQueueFull = "dropped.export_queue_full",
     /// Spans dropped because the collector refused them, or took none within the time for retries.
     DroppedExportFailed = "dropped.export_failed",
     /// Spans that the collector accepted the batch of, but rejected (partial success).
     DroppedExportRejected = "dropped.export_rejected",
     /// Spans not exported when the agent had to end.
-    DroppedShutdown = "dropped.shutdown",
+    DroppedShutdown = "dropped.export_shutdown",
 }
 
 /// Live counters, shared by the door and the task behind it.

@@ -1,0 +1,89 @@
+//! Losses: counted, never guessed over.
+
+use crate::world::World;
+use crate::{OK, get};
+use autospan_core::fact::Threads;
+
+#[test]
+fn a_lost_response_costs_that_span_only() {
+    let mut world = World::new();
+    world.server(1, 10, 50_000);
+    world.read(100, 10, &get("/a"));
+    world.lossy = true;
+    world.write(100, 10, OK);
+    world.lossy = false;
+    world.read(100, 10, &get("/b"));
+    world.write(100, 10, OK);
+    world.read(100, 10, &get("/c"));
+    world.write(100, 10, OK);
+    assert_eq!(world.trees(), "server GET /b 200 [entry]\nserver GET /c 200 [entry]\n");
+    assert_eq!(world.counter("dropped.response_lost"), 1);
+    assert_eq!(world.counter("dropped.request_lost"), 0);
+}
+
+#[test]
+fn a_lost_request_costs_that_span_only() {
+    let mut world = World::new();
+    world.server(1, 10, 50_000);
+    world.read(100, 10, &get("/0"));
+    world.write(100, 10, OK);
+    world.lossy = true;
+    world.read(100, 10, &get("/a"));
+    world.lossy = false;
+    world.write(100, 10, OK);
+    world.read(100, 10, &get("/b"));
+    world.write(100, 10, OK);
+    assert_eq!(world.trees(), "server GET /0 200 [entry]\nserver GET /b 200 [entry]\n");
+    assert_eq!(world.counter("dropped.request_lost"), 1);
+    assert_eq!(world.counter("dropped.response_lost"), 0);
+}
+
+#[test]
+fn after_a_loss_the_only_request_is_not_believed() {
+    let mut world = World::new();
+    world.process(1, Threads::Multiplexed);
+    world.server(1, 10, 50_000);
+    world.client(1, 20, 40_000);
+    world.read(100, 10, &get("/0"));
+    world.write(100, 10, OK);
+    world.lossy = true;
+    world.read(100, 10, &get("/lost"));
+    world.lossy = false;
+    world.write(100, 10, OK);
+    world.read(100, 10, &get("/a"));
+    world.write(101, 20, &get("/out"));
+    world.read(101, 20, OK);
+    world.write(100, 10, OK);
+    let trees = world.trees();
+    assert!(trees.contains("client GET /out 200 [ambiguous]"), "{trees}");
+}
+
+#[test]
+fn an_agent_that_joins_in_the_middle_of_a_response_sees_the_next_request() {
+    let mut world = World::new();
+    world.server(1, 10, 50_000);
+    world.write(100, 10, "the middle of a body that began before the agent");
+    world.write(100, 10, "and goes on");
+    world.read(100, 10, &get("/a"));
+    world.write(100, 10, OK);
+    assert_eq!(world.trees(), "server GET /a 200 [entry]\n");
+}
+
+#[test]
+fn an_agent_that_joins_between_request_and_response_counts_the_response() {
+    let mut world = World::new();
+    world.server(1, 10, 50_000);
+    world.write(100, 10, OK);
+    world.read(100, 10, &get("/a"));
+    world.write(100, 10, OK);
+    assert_eq!(world.trees(), "server GET /a 200 [entry]\n");
+    assert_eq!(world.counter("dropped.request_lost"), 1);
+}
+
+#[test]
+fn garbage_is_counted_and_nothing_else() {
+    let mut world = World::new();
+    world.engine.feed(&[0xff; 100]);
+    world.engine.feed(&[24, 0, 0, 0, 99, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(world.counter("engine.records_invalid"), 2);
+}

@@ -1,0 +1,11 @@
+//! The engine on lists of system calls: what goes in is what the kernel programs write, what comes out are trees.
+
+mod flow;
+mod loss;
+mod world;
+
+pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+pub(crate) fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: shop\r\n\r\n")
+}

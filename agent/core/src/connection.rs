@@ -28,6 +28,15 @@ pub enum Address {
     },
 }
 
+impl Address {
+    pub(crate) fn ends(&self) -> Ends<'_> {
+        match self {
+            Self::Inet { local, remote } => Ends::Inet { local: *local, remote: *remote },
+            Self::Unix { path } => Ends::Unix { path },
+        }
+    }
+}
+
 /// What a connection end says, in the order of its bytes.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Signal {

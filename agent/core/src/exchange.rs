@@ -3,7 +3,7 @@
 use crate::causality::{Evidence, ExchangeId, RootReason, TokenOwner};
 use crate::connection::{Address, Connection, Origin, Tokens};
 use crate::join::Key;
-use crate::protocol::{RequestHead, ResponseHead};
+use crate::protocol::{MessageEnd, RequestHead, ResponseHead};
 use crate::span::{Parent, SpanId, SpanKind, TraceId};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -23,12 +23,10 @@ pub(crate) struct Exchange {
     pub(crate) origin: Origin,
     /// Taken when the span is emitted.
     pub(crate) request: Option<Box<RequestHead>>,
+    pub(crate) request_end: MessageEnd,
     pub(crate) response: Option<Box<ResponseHead>>,
-    pub(crate) request_body_bytes: u64,
-    pub(crate) response_body_bytes: u64,
+    pub(crate) response_end: MessageEnd,
     pub(crate) end: Option<u64>,
-    /// The connection was closed before the response was complete.
-    pub(crate) truncated: bool,
     pub(crate) parent: Result<(ExchangeId, Evidence), RootReason>,
     pub(crate) join: Option<Key>,
     /// Decided once, when records that could change it have all arrived.
@@ -59,6 +57,9 @@ pub(crate) struct Pairing {
     pub(crate) response: Option<ExchangeId>,
 }
 
+/// A message until its end is seen.
+const UNFINISHED: MessageEnd = MessageEnd { body_bytes: 0, truncated: true };
+
 impl Exchange {
     pub(crate) fn new(
         id: ExchangeId,
@@ -74,11 +75,10 @@ impl Exchange {
             kind,
             origin,
             request: Some(head),
+            request_end: UNFINISHED,
             response: None,
-            request_body_bytes: 0,
-            response_body_bytes: 0,
+            response_end: UNFINISHED,
             end: None,
-            truncated: false,
             parent: Err(RootReason::Entry),
             join: Key::new(connection, origin.sequence),
             context: None,

@@ -4,9 +4,10 @@ use super::{Engine, Output};
 use crate::causality::{Evidence, ExchangeId, RootReason};
 use crate::counter::Counter;
 use crate::exchange::{Context, Exchange};
-use crate::protocol::RequestHead;
+use crate::protocol::{RequestHead, ResponseHead};
+use crate::semconv::http;
 use crate::span::{Attribute, Parent, Span, SpanKind};
-use crate::trace_context::TraceContext;
+use crate::trace_context::{TraceContext, extract};
 use alloc::boxed::Box;
 use alloc::string::String;
 
@@ -115,8 +116,15 @@ impl Engine {
         let context = context.clone();
         let response = exchange.response.take();
         let RequestHead::Http(request) = *request;
-        let mut described = describe(exchange, &request, response.as_deref());
-        described.attributes.push(match context.evidence {
+        let response = response.map(|head| match *head {
+            ResponseHead::Http(response) => (response, exchange.response_end),
+        });
+        let name = http::name(&request);
+        let request_end = exchange.request_end;
+        let described = http::Exchange { kind: exchange.kind, request, request_end, response, ends: exchange.address.ends() };
+        let status = described.status();
+        let mut attributes = described.attributes();
+        attributes.push(match context.evidence {
             Ok(evidence) => Attribute::new("autospan.parent.evidence", evidence.name()),
             Err(reason) => Attribute::new("autospan.parent.reason", reason.name()),
         });
@@ -125,12 +133,12 @@ impl Engine {
             span_id: context.span_id,
             parent: context.parent,
             trace_state: context.trace_state,
-            name: described.name,
+            name,
             kind: exchange.kind,
             start_unix_ns: self.epoch_unix_ns.saturating_add(exchange.origin.at),
             end_unix_ns: self.epoch_unix_ns.saturating_add(end),
-            attributes: described.attributes,
-            status: described.status,
+            attributes,
+            status,
             tgid: exchange.origin.tgid,
             tid: exchange.origin.tid,
         };
@@ -144,30 +152,4 @@ fn header(exchange: &Exchange) -> Option<TraceContext> {
     match exchange.request.as_deref()? {
         RequestHead::Http(request) => extract(&request.trace),
     }
-}
-
-// Until `semconv` has landed.
-struct Described {
-    name: alloc::borrow::Cow<'static, str>,
-    attributes: alloc::vec::Vec<Attribute>,
-    status: crate::span::Status,
-}
-
-fn describe(
-    _e: &Exchange,
-    request: &crate::protocol::HttpRequest,
-    response: Option<&crate::protocol::ResponseHead>,
-) -> Described {
-    let mut attributes = alloc::vec![
-        Attribute::new("http.request.method", request.method.clone().into_owned()),
-        Attribute::new("url.path", request.target.clone()),
-    ];
-    if let Some(crate::protocol::ResponseHead::Http(r)) = response {
-        attributes.push(Attribute::new("http.response.status_code", r.status));
-    }
-    Described { name: request.method.clone(), attributes, status: crate::span::Status::Unset }
-}
-
-fn extract(_: &crate::protocol::TraceHeaders) -> Option<TraceContext> {
-    None
 }

@@ -113,7 +113,7 @@ impl Engine {
     fn request_end(&mut self, connection: u64, end: MessageEnd) {
         let Some(id) = self.links.get_mut(&connection).and_then(|l| l.pairing.request.take()) else { return };
         if let Some(exchange) = self.exchanges.get_mut(id) {
-            exchange.request_body_bytes = end.body_bytes;
+            exchange.request_end = end;
         }
     }
 
@@ -131,8 +131,7 @@ impl Engine {
     fn response_end(&mut self, connection: u64, end: MessageEnd, at: u64, tid: u32) {
         let Some(id) = self.links.get_mut(&connection).and_then(|l| l.pairing.response.take()) else { return };
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
-        exchange.response_body_bytes = end.body_bytes;
-        exchange.truncated = end.truncated;
+        exchange.response_end = end;
         let (kind, origin) = (exchange.kind, exchange.origin);
         let answered_by_thread = kind == SpanKind::Server && tid != 0;
         if let Some(process) = self.processes.get_mut(&origin.tgid).filter(|_| answered_by_thread) {
@@ -215,9 +214,6 @@ impl Engine {
         let unanswered = core::mem::take(&mut link.pairing.unanswered);
         let response = link.pairing.response.take();
         for id in response.into_iter().chain(unanswered.into_iter().flatten()) {
-            if let Some(exchange) = self.exchanges.get_mut(id) {
-                exchange.truncated = true;
-            }
             self.close(id, at);
         }
     }

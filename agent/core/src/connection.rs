@@ -557,7 +557,7 @@ impl Connection {
     /// A response that was complete before this request began cannot be its answer.
     fn flush_orphan_before(&mut self, request: &Mark, config: &ProtocolConfig, out: &mut Vec<Signal>) {
         let stream = self.stream(Side::Response);
-        if stream.awaiting && stream.pending_mark().is_some_and(|m| m.at < request.entered) {
+        if stream.awaiting && stream.pending_mark().is_some_and(|m| m.at <= request.entered) {
             self.release_orphan(request, config, out);
         }
     }

@@ -66,8 +66,8 @@ pub(crate) enum Sync {
 
 #[derive(Debug, Default)]
 pub(crate) struct Stream {
-    /// Position one past the last byte of the last record; `None` before the first.
-    next: Option<u64>,
+    /// Position one past the last byte of the last record. Streams start at 0: what is missing there was lost.
+    next: u64,
     /// Position of the next byte the parser will see: that of the first pending byte.
     pub(crate) cursor: u64,
     /// Bytes offered to the parser and not taken yet.
@@ -84,19 +84,16 @@ pub(crate) struct Stream {
 impl Stream {
     /// Nothing has passed yet.
     pub(crate) fn is_unused(&self) -> bool {
-        self.next.is_none()
+        self.next == 0
     }
 
     /// Takes note of a record and splits it into the pieces that are new.
     pub(crate) fn accept<'a>(&mut self, mark: Mark, data: &Data<'a>) -> [Option<Piece<'a>>; 4] {
         let end = data.position + u64::from(data.total);
-        let next = self.next.unwrap_or(data.position);
-        if self.next.is_none() {
-            self.cursor = data.position;
-        }
+        let next = self.next;
         let lost = data.position.saturating_sub(next);
         let seen = next.saturating_sub(data.position);
-        self.next = Some(next.max(end));
+        self.next = next.max(end);
         self.remember(mark);
         let uncopied = u64::from(data.total) - (data.head.len() + data.tail.len()) as u64;
         let (head, seen) = skip_bytes(data.head, seen);
@@ -201,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_whole_record_is_one_piece() {
-        let got = pieces(&mut Stream::default(), &data(10, 3, b"abc", b""));
+        let got = pieces(&mut Stream::default(), &data(0, 3, b"abc", b""));
         assert_eq!(got, [Piece::Bytes { bytes: b"abc", call_end: true }]);
     }
 

@@ -136,7 +136,11 @@ fn a_trace_context_from_outside_is_continued_through_the_chain() {
     world.client(1, 20, 40_000);
     world.server(2, 30, 40_000);
     let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    world.read(100, 10, &format!("GET /a HTTP/1.1\r\nHost: x\r\ntraceparent: {traceparent}\r\ntracestate: k=v\r\n\r\n"));
+    world.read(
+        100,
+        10,
+        &format!("GET /a HTTP/1.1\r\nHost: x\r\ntraceparent: {traceparent}\r\ntracestate: k=v\r\n\r\n"),
+    );
     world.write(100, 20, &get("/b"));
     world.read(200, 30, &get("/b"));
     world.write(200, 30, OK);
@@ -240,4 +244,14 @@ fn a_request_whose_connection_closes_unanswered_is_an_error() {
     world.close(20);
     assert_eq!(world.trees(), "client GET /a - [no_request]\n");
     assert!(matches!(world.spans[0].status, autospan_core::span::Status::Error(_)));
+}
+
+#[test]
+fn the_end_of_a_process_ends_its_unix_connections() {
+    let mut world = World::new();
+    world.unix(1, 10, 20, Role::Client);
+    world.write(100, 10, &get("/a"));
+    world.exit(1);
+    assert_eq!(world.trees(), "client GET /a - [no_request]\n");
+    assert_eq!(world.engine.table_sizes()[0], ("connections", 0));
 }

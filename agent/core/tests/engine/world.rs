@@ -70,17 +70,30 @@ impl World {
     fn open(&mut self, tgid: u32, connection: Conn, role: Role, (local, remote): (u16, u16)) {
         let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let ends = Ends::Inet { local: (ip, local), remote: (ip, remote) };
-        self.open_with(tgid, role, Opened {
-            connection, sock: connection, peer_sock: 0, inode: 1, netns: 1, role, connect_seen: false, ends,
-        });
+        self.open_with(
+            tgid,
+            role,
+            Opened { connection, sock: connection, peer_sock: 0, inode: 1, netns: 1, role, connect_seen: false, ends },
+        );
     }
 
     /// A unix socket end whose peer is the end `peer`.
     pub(crate) fn unix(&mut self, tgid: u32, connection: Conn, peer: Conn, role: Role) {
         let ends = Ends::Unix { path: b"/run/app.sock" };
-        self.open_with(tgid, role, Opened {
-            connection, sock: connection, peer_sock: peer, inode: 1, netns: 1, role, connect_seen: false, ends,
-        });
+        self.open_with(
+            tgid,
+            role,
+            Opened {
+                connection,
+                sock: connection,
+                peer_sock: peer,
+                inode: 1,
+                netns: 1,
+                role,
+                connect_seen: false,
+                ends,
+            },
+        );
     }
 
     fn open_with(&mut self, tgid: u32, role: Role, opened: Opened<'_>) {
@@ -117,7 +130,7 @@ impl World {
                 end.last_cause = cause;
             }
         }
-        let (tgid, entered, total) = (end.tgid, self.now, total as u32);
+        let (tgid, entered, total) = (end.tgid, self.now + 500, total as u32);
         let sequence = Some(SEQUENCE.wrapping_add(position as u32));
         let data = Data { connection, direction, position, entered, token, cause, sequence, total, head, tail: &[] };
         self.record(tgid, tid, EventKind::Data(data));

@@ -1,5 +1,7 @@
 //! Limits of every userspace table and buffer of the engine. Kernel-side ones are in `autospan_abi::limits`.
 
+use alloc::string::String;
+
 /// Connections tracked at once; past it the least recently used one is dropped and counted.
 pub const CONNECTIONS_MAX: usize = 32_768;
 /// Exchanges in flight or settling at once.
@@ -20,3 +22,16 @@ pub const SETTLE_NS: u64 = 100_000_000;
 pub const CONNECTION_IDLE_NS: u64 = 600_000_000_000;
 /// Processes with facts known at once.
 pub const PROCESSES_MAX: usize = 65_536;
+/// Bytes of a `tracestate` that is passed on; a longer one is dropped.
+pub const TRACESTATE_BYTES_MAX: usize = 512;
+/// Members of a `tracestate`.
+pub const TRACESTATE_MEMBERS_MAX: usize = 32;
+
+/// Cuts a string to [`ATTRIBUTE_BYTES_MAX`], at a character boundary.
+pub fn cut_attribute(text: &mut String) {
+    let mut end = text.len().min(ATTRIBUTE_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+}

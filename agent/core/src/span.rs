@@ -104,3 +104,9 @@ impl From<u16> for Value {
         Self::Int(i64::from(value))
     }
 }
+
+impl From<Vec<String>> for Value {
+    fn from(values: Vec<String>) -> Self {
+        Self::Strings(values)
+    }
+}

@@ -1,34 +1,180 @@
 //! HTTP/1.0 and 1.1 (RFC 9112), both sides of one connection.
 
-use super::{Advance, Input, ProtocolConfig, Side, Sniff, Step};
+mod body;
+mod chunked;
+mod framing;
+mod head;
+mod lost;
+mod start_line;
+
+use super::{Advance, HttpRequest, HttpResponse, Input, ProtocolConfig, RequestHead, ResponseHead, Side, Sniff, Step};
+use crate::limits::{HEAD_BYTES_MAX, PIPELINE_MAX};
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use framing::{Asked, Body, Framing};
+use head::Head;
 
 /// Parser of one connection. Requests and responses may be offered in any order.
 #[derive(Debug, Default)]
-pub struct Http1 {}
+pub struct Http1 {
+    request: State,
+    response: State,
+    /// Requests whose final response has not been seen, oldest first.
+    asked: VecDeque<Asked>,
+    upgraded: bool,
+}
+
+/// Where one side stands.
+#[derive(Debug)]
+enum State {
+    /// At a head, or inside one.
+    Head(Scan),
+    /// Behind a head.
+    Body(body::Reader),
+}
+
+/// What is known of the bytes at a head, which will be offered again.
+#[derive(Clone, Copy, Debug, Default)]
+struct Scan {
+    /// So many do not hold its end.
+    bytes: usize,
+    /// They hold a final response whose request has not been seen.
+    awaits_request: bool,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::Head(Scan::default())
+    }
+}
 
 impl Http1 {
     /// Do these bytes start a request (`Side::Request`) or a response? Looks at no more than 64 bytes.
-    pub fn sniff(_side: Side, _bytes: &[u8]) -> Sniff {
-        Sniff::Undecided
+    pub fn sniff(side: Side, bytes: &[u8]) -> Sniff {
+        start_line::sniff(side, bytes)
     }
 
     /// See [`Step`].
-    pub fn advance(&mut self, _side: Side, _input: Input<'_>, _config: &ProtocolConfig) -> Advance {
-        Advance { consumed: 0, step: Step::NeedMore }
+    pub fn advance(&mut self, side: Side, input: Input<'_>, config: &ProtocolConfig) -> Advance {
+        let upgraded = self.upgraded;
+        let advance = match (self.side(side), input) {
+            (State::Body(reader), input) => reader.read(side, input),
+            (State::Head(_), _) if upgraded => at(0, Step::Upgraded),
+            (&mut State::Head(scan), Input::Bytes { bytes, .. }) => self.head(side, bytes, scan, config),
+            (State::Head(_), Input::Gap(n)) => at(n, Step::Desync),
+            (State::Head(_), Input::Closed { .. }) => at(0, Step::NeedMore),
+        };
+        if matches!(advance.step, Step::End(_) | Step::Desync) {
+            self.restart(side);
+        }
+        advance
     }
 
     /// The request of the next response will not come: parse the response as the answer to a GET.
-    pub fn assume_request(&mut self) {}
+    pub fn assume_request(&mut self) {
+        if self.asked.is_empty() {
+            self.asked.push_back(Asked::Plain);
+        }
+    }
 
     /// The oldest `n` requests that still wait for a response are given up: the next response answers the one after.
-    pub fn forget_requests(&mut self, _n: usize) {}
+    pub fn forget_requests(&mut self, n: usize) {
+        self.asked.drain(..n.min(self.asked.len()));
+    }
 
     /// The stream of `side` starts anew at a message boundary found by [`Self::resync`]; the other side keeps its state.
-    pub fn restart(&mut self, _side: Side) {}
+    pub fn restart(&mut self, side: Side) {
+        *self.side(side) = State::default();
+    }
 
     /// Offset of the next place in `bytes` where a message of `side` may start: the start of the bytes, or the start of
     /// a line. `None`: no such place.
-    pub fn resync(_side: Side, _bytes: &[u8]) -> Option<usize> {
-        None
+    pub fn resync(side: Side, bytes: &[u8]) -> Option<usize> {
+        start_line::resync(side, bytes)
     }
+
+    fn side(&mut self, side: Side) -> &mut State {
+        match side {
+            Side::Request => &mut self.request,
+            Side::Response => &mut self.response,
+        }
+    }
+
+    fn head(&mut self, side: Side, bytes: &[u8], scan: Scan, config: &ProtocolConfig) -> Advance {
+        match start_line::empty_lines(bytes) {
+            _ if bytes.is_empty() => at(0, Step::NeedMore),
+            0 if side == Side::Request => self.request(bytes, scan, config),
+            0 => self.response(bytes, scan),
+            n => at(n as u64, Step::Continue),
+        }
+    }
+
+    fn request(&mut self, bytes: &[u8], scan: Scan, config: &ProtocolConfig) -> Advance {
+        // What follows a CONNECT may be a tunnel's first bytes; its response tells.
+        let tunnel_pending = self.asked.back() == Some(&Asked::Connect) && bytes.len() < HEAD_BYTES_MAX;
+        if tunnel_pending && Self::sniff(Side::Request, bytes) != Sniff::Yes {
+            return at(0, Step::NeedMore);
+        }
+        match head::request(bytes, scan.bytes, config) {
+            Head::Complete { head: (request, body), bytes } => self.request_head(request, body, bytes as u64),
+            Head::Partial => self.wait(Side::Request, Scan { bytes: bytes.len(), ..scan }),
+            Head::Malformed { bytes } => at(bytes as u64, Step::Desync),
+        }
+    }
+
+    fn request_head(&mut self, request: HttpRequest, body: Body, consumed: u64) -> Advance {
+        if self.asked.len() == PIPELINE_MAX {
+            return at(consumed, Step::Desync);
+        }
+        self.asked.push_back(match &*request.method {
+            "HEAD" => Asked::Head,
+            "CONNECT" => Asked::Connect,
+            _ => Asked::Plain,
+        });
+        self.request = State::Body(body::Reader::new(body));
+        at(consumed, Step::Request(Box::new(RequestHead::Http(request))))
+    }
+
+    fn response(&mut self, bytes: &[u8], scan: Scan) -> Advance {
+        if scan.awaits_request && self.asked.is_empty() {
+            return at(0, Step::AwaitRequest);
+        }
+        match head::response(bytes, scan.bytes) {
+            Head::Complete { head: (response, framing), bytes } => self.response_head(response, framing, bytes as u64),
+            Head::Partial => self.wait(Side::Response, Scan { bytes: bytes.len(), ..scan }),
+            Head::Malformed { bytes } => at(bytes as u64, Step::Desync),
+        }
+    }
+
+    fn response_head(&mut self, response: HttpResponse, framing: Framing, consumed: u64) -> Advance {
+        if is_interim(response.status) {
+            self.restart(Side::Response);
+            return at(consumed, Step::Continue);
+        }
+        let Some(asked) = self.asked.pop_front() else {
+            self.response = State::Head(Scan { awaits_request: true, bytes: 0 });
+            return at(0, Step::AwaitRequest);
+        };
+        let Ok(body) = framing.response(response.version, response.status, asked) else {
+            return at(consumed, Step::Desync);
+        };
+        self.upgraded = response.status == SWITCHING_PROTOCOLS || asked.tunnels(response.status);
+        self.response = State::Body(body::Reader::new(body));
+        at(consumed, Step::Response(Box::new(ResponseHead::Http(response))))
+    }
+
+    fn wait(&mut self, side: Side, scan: Scan) -> Advance {
+        *self.side(side) = State::Head(scan);
+        at(0, Step::NeedMore)
+    }
+}
+
+const SWITCHING_PROTOCOLS: u16 = 101;
+
+fn is_interim(status: u16) -> bool {
+    matches!(status, 100..=199) && status != SWITCHING_PROTOCOLS
+}
+
+fn at(consumed: u64, step: Step) -> Advance {
+    Advance { consumed, step }
 }

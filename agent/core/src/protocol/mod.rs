@@ -76,7 +76,7 @@ pub enum Step {
     AwaitRequest,
     /// The boundary is lost, and the current message of this side (if any) is void. What was consumed cannot start a
     /// message (a gap is consumed whole); search what follows with `resync`. Which request the next response answers
-    /// may be lost with it: the caller decides and tells by `forget_requests(n)`.
+    /// may be lost with it: `forget_requests` drops those that wait.
     Desync,
     /// The connection speaks another protocol from here on (CONNECT, 101): nothing more will come of either side.
     Upgraded,
@@ -122,16 +122,34 @@ pub struct HttpRequest {
     pub captured: Vec<(String, Vec<String>)>,
 }
 
-/// Raw trace context headers of a request, each empty where there was none.
+impl HttpRequest {
+    /// The methods that the semantic conventions know by name.
+    pub const KNOWN_METHODS: [&'static str; 9] =
+        ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE"];
+
+    /// The method, if it is a known one.
+    pub fn known_method(&self) -> Option<&'static str> {
+        known_method(&self.method)
+    }
+}
+
+/// `name` without its lifetime, if it is one of [`HttpRequest::KNOWN_METHODS`].
+fn known_method(name: &str) -> Option<&'static str> {
+    HttpRequest::KNOWN_METHODS.into_iter().find(|known| *known == name)
+}
+
+/// Raw trace context headers of a request, `None` or empty where there was none. One that came more than once is
+/// invalid, kept as an empty string.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TraceHeaders {
-    /// `None` when absent; a request with two of them has an invalid context, kept as an empty string.
     pub traceparent: Option<String>,
     /// All `tracestate` headers joined with commas.
     pub tracestate: String,
     pub b3: Option<String>,
     pub b3_trace_id: Option<String>,
     pub b3_span_id: Option<String>,
+    /// `uber-trace-id`.
+    pub jaeger: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -1,1 +1,182 @@
 //! Stable HTTP semantic conventions. <https://opentelemetry.io/docs/specs/semconv/http/http-spans/>
+
+mod url;
+
+use crate::event::Ends;
+use crate::protocol::{HttpRequest, HttpResponse, MessageEnd};
+use crate::span::{Attribute, SpanKind, Status};
+use alloc::borrow::Cow;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use url::Url;
+
+/// One exchange, as the conventions see it.
+#[derive(Clone, Debug)]
+pub struct Exchange<'a> {
+    /// Server spans: this process received the request. Client spans: it sent it.
+    pub kind: SpanKind,
+    pub request: HttpRequest,
+    pub request_end: MessageEnd,
+    /// `None`: the connection was closed before a response came.
+    pub response: Option<(HttpResponse, MessageEnd)>,
+    /// The connection's ends, as this process sees them.
+    pub ends: Ends<'a>,
+}
+
+/// Attributes of most exchanges; more of them reallocate once.
+const ATTRIBUTES_USUAL: usize = 20;
+const CONNECTION_CLOSED: &str = "connection_closed";
+
+/// Name of the span: without a route, the method alone.
+pub fn name(request: &HttpRequest) -> Cow<'static, str> {
+    Cow::Borrowed(request.known_method().unwrap_or("HTTP"))
+}
+
+impl Exchange<'_> {
+    /// An error for a server is what is its own fault; a client has no use for a 4xx either.
+    pub fn status(&self) -> Status {
+        match self.error() {
+            None => Status::Unset,
+            // The status code says it all.
+            Some(Failure::Status(_)) => Status::Error(Cow::Borrowed("")),
+            Some(Failure::ConnectionClosed) => {
+                Status::Error(Cow::Borrowed("the connection was closed before the response was complete"))
+            }
+        }
+    }
+
+    /// All attributes, in no order that matters.
+    pub fn attributes(self) -> Vec<Attribute> {
+        let mut out = Vec::with_capacity(ATTRIBUTES_USUAL);
+        let url = Url::parse(&self.request.target, &self.request.host);
+        self.url(&url, &mut out);
+        self.server(&url, &mut out);
+        self.peer(&mut out);
+        self.outcome(&mut out);
+        self.request(&mut out);
+        out
+    }
+
+    fn url(&self, url: &Url<'_>, out: &mut Vec<Attribute>) {
+        match self.kind {
+            SpanKind::Client => out.push(Attribute::new("url.full", url.full(|| self.inet_server()))),
+            SpanKind::Server => {
+                out.push(Attribute::new("url.scheme", url.scheme));
+                out.extend(url.path.map(|path| Attribute::new("url.path", path.to_string())));
+                out.extend(url.query.map(|query| Attribute::new("url.query", url::redacted(query))));
+            }
+        }
+    }
+
+    /// The server as the request names it, else as the socket does.
+    fn server(&self, url: &Url<'_>, out: &mut Vec<Attribute>) {
+        let (address, port) = match url.host {
+            Some(host) => (Some(host.to_string()), url.port.or_else(|| self.unnamed_port(url))),
+            None => self.server_end(),
+        };
+        out.extend(address.map(|address| Attribute::new("server.address", address)));
+        out.extend(port.map(|port| Attribute::new("server.port", port)));
+    }
+
+    /// Port of a server that is named without one: a server knows its own, a client used the scheme's.
+    fn unnamed_port(&self, url: &Url<'_>) -> Option<u16> {
+        match (self.ends, self.kind) {
+            (Ends::Unix { .. }, _) => None,
+            (Ends::Inet { local, .. }, SpanKind::Server) => Some(local.1),
+            (Ends::Inet { .. }, SpanKind::Client) => Some(url.default_port()),
+        }
+    }
+
+    fn server_end(&self) -> (Option<String>, Option<u16>) {
+        match (self.ends, self.kind) {
+            (Ends::Unix { path }, _) => (unix_name(path), None),
+            (Ends::Inet { local: server, .. }, SpanKind::Server)
+            | (Ends::Inet { remote: server, .. }, SpanKind::Client) => (Some(server.0.to_string()), Some(server.1)),
+        }
+    }
+
+    /// A path is no part of a URL's authority.
+    fn inet_server(&self) -> (Option<String>, Option<u16>) {
+        if matches!(self.ends, Ends::Unix { .. }) { (None, None) } else { self.server_end() }
+    }
+
+    fn peer(&self, out: &mut Vec<Attribute>) {
+        match self.ends {
+            Ends::Inet { remote: (ip, port), .. } => {
+                let ip = ip.to_string();
+                if self.kind == SpanKind::Server {
+                    out.push(Attribute::new("client.address", ip.clone()));
+                    out.push(Attribute::new("client.port", port));
+                }
+                out.push(Attribute::new("network.peer.address", ip));
+                out.push(Attribute::new("network.peer.port", port));
+                out.push(Attribute::new("network.transport", "tcp"));
+            }
+            Ends::Unix { path } => {
+                // The path is the server's; a client's socket has no name.
+                let server = if self.kind == SpanKind::Client { unix_name(path) } else { None };
+                out.extend(server.map(|path| Attribute::new("network.peer.address", path)));
+                out.push(Attribute::new("network.transport", "unix"));
+            }
+        }
+    }
+
+    fn outcome(&self, out: &mut Vec<Attribute>) {
+        out.push(Attribute::new("http.request.body.size", self.request_end.body_bytes));
+        if let Some((response, end)) = &self.response {
+            out.push(Attribute::new("http.response.status_code", response.status));
+            out.push(Attribute::new("http.response.body.size", end.body_bytes));
+        }
+        match self.error() {
+            None => {}
+            Some(Failure::Status(code)) => out.push(Attribute::new("error.type", code.to_string())),
+            Some(Failure::ConnectionClosed) => out.push(Attribute::new("error.type", CONNECTION_CLOSED)),
+        }
+    }
+
+    fn request(self, out: &mut Vec<Attribute>) {
+        match self.request.known_method() {
+            Some(method) => out.push(Attribute::new("http.request.method", method)),
+            None => {
+                out.push(Attribute::new("http.request.method", "_OTHER"));
+                out.push(Attribute::new("http.request.method_original", self.request.method.into_owned()));
+            }
+        }
+        out.push(Attribute::new("network.protocol.version", self.request.version));
+        if !self.request.user_agent.is_empty() {
+            out.push(Attribute::new("user_agent.original", self.request.user_agent));
+        }
+        for (name, values) in self.request.captured {
+            out.push(Attribute::new(format!("http.request.header.{name}"), values));
+        }
+    }
+
+    fn error(&self) -> Option<Failure> {
+        let error_from = if self.kind == SpanKind::Server { 500 } else { 400 };
+        match &self.response {
+            Some((response, _)) if response.status >= error_from => Some(Failure::Status(response.status)),
+            Some((_, end)) if !end.truncated => None,
+            _ => Some(Failure::ConnectionClosed),
+        }
+    }
+}
+
+/// Why an exchange failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failure {
+    Status(u16),
+    ConnectionClosed,
+}
+
+/// A unix socket's name as `ss` shows it: `@` for the abstract namespace.
+fn unix_name(path: &[u8]) -> Option<String> {
+    match path {
+        [] => None,
+        [0, name @ ..] => Some(format!("@{}", String::from_utf8_lossy(name))),
+        _ => Some(String::from_utf8_lossy(path).into_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

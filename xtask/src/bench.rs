@@ -1,0 +1,133 @@
+//! `cargo xtask bench`: what the agent costs, measured off, on, off, on in one run, beside the budgets of the design.
+
+mod engine;
+mod footprint;
+mod load;
+mod pair;
+mod pipe;
+mod report;
+mod zero_code;
+
+use crate::program::{cargo, run, target};
+use crate::setup;
+use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
+use nix::unistd::geteuid;
+use report::Table;
+use rig::agent::Options;
+use rig::blackhole::Blackhole;
+use rig::Agent;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Only these measurements.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Measurement>,
+    /// Seconds of each run of the load generator.
+    #[arg(long, default_value_t = 3)]
+    seconds: u32,
+    /// Serve the HTTP pairs of `--only pair`; started by the benchmark itself.
+    #[arg(long, hide = true)]
+    serve: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Measurement {
+    /// write + read on a pipe of a process that is no target.
+    Pipe,
+    /// A request and its response, seen from the server's end.
+    Pair,
+    /// Requests per second of real servers.
+    Load,
+    /// Exchanges per second through the engine.
+    Engine,
+    /// Memory, map bytes, binary size, time to the first span.
+    Footprint,
+    /// The OpenTelemetry zero-code agents on the same services.
+    ZeroCode,
+}
+
+/// Rounds of off and on.
+const ROUNDS: usize = 2;
+
+pub(crate) fn bench(args: &Args) -> Result<()> {
+    if args.serve {
+        return pair::serve();
+    }
+    ensure!(geteuid().is_root(), "the agent needs root: run the benchmark as root");
+    let wanted = |measurement: &Measurement| args.only.is_empty() || args.only.contains(measurement);
+    let zero_code = wanted(&Measurement::ZeroCode);
+    setup::install(&setup::Args { zero_code })?;
+    run(cargo().args(["build", "--release", "--package", "autospan", "--locked"]))?;
+    // The rig takes the newest build, which must not be somebody's debug one.
+    ensure!(target().join("release/autospan").exists(), "cargo built no release binary");
+    let bench = Bench { collector: Blackhole::start()?, seconds: args.seconds };
+    let mut table = Table::default();
+    for measurement in Measurement::value_variants().iter().filter(|measurement| wanted(measurement)) {
+        eprintln!("measuring: {measurement:?}");
+        let measured = match measurement {
+            Measurement::Pipe => pipe::measure(&bench, &mut table),
+            Measurement::Pair => pair::measure(&bench, &mut table),
+            Measurement::Load => load::measure(&bench, &mut table),
+            Measurement::Engine => engine::measure(&bench, &mut table),
+            Measurement::Footprint => footprint::measure(&bench, &mut table),
+            Measurement::ZeroCode => zero_code::measure(&bench, &mut table),
+        };
+        measured.with_context(|| format!("{measurement:?}"))?;
+    }
+    print!("{table}");
+    Ok(())
+}
+
+/// What every measurement shares.
+struct Bench {
+    collector: Blackhole,
+    seconds: u32,
+}
+
+impl Bench {
+    /// The agent as most users run it, exporting to a collector that costs nothing.
+    fn agent(&self) -> Result<Agent> {
+        self.options().start()
+    }
+
+    fn options(&self) -> Options {
+        Options::new()
+            .environment("AUTOSPAN_LOG", "warn")
+            .environment("OTEL_EXPORTER_OTLP_ENDPOINT", &self.collector.endpoint())
+            .environment("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+    }
+
+    /// `measure` without and with the agent, in turns.
+    fn off_on(&self, mut measure: impl FnMut() -> Result<f64>) -> Result<OffOn> {
+        let mut result = OffOn::default();
+        for _ in 0..ROUNDS {
+            result.off.push(measure()?);
+            let agent = self.agent()?;
+            result.on.push(measure()?);
+            agent.stop()?;
+        }
+        Ok(result)
+    }
+}
+
+/// The same thing measured without and with an agent.
+#[derive(Debug, Default)]
+struct OffOn {
+    off: Vec<f64>,
+    on: Vec<f64>,
+}
+
+impl OffOn {
+    fn off(&self) -> f64 {
+        mean(&self.off)
+    }
+
+    fn on(&self) -> f64 {
+        mean(&self.on)
+    }
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
+}

@@ -1,0 +1,123 @@
+//! What a traced server pays for one request and its response: one read, one write. The client is no target.
+
+use super::report::{Budget, Table};
+use super::{Bench, OffOn, ROUNDS};
+use anyhow::{Context, Result, ensure};
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+const PAIRS: u32 = 50_000;
+const BUDGET_NS: f64 = 3_000.0;
+const REQUEST: &[u8] = b"GET /hello?n=1 HTTP/1.1\r\nHost: localhost\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n";
+const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello";
+const STATS: &str = "/proc/sys/kernel/bpf_stats_enabled";
+
+/// The server: accepts one connection after the other on a port that it prints.
+pub(super) fn serve() -> Result<()> {
+    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    println!("{}", listener.local_addr()?.port());
+    for stream in listener.incoming() {
+        let mut stream = stream?;
+        stream.set_nodelay(true)?;
+        let mut buffer = [0; 1024];
+        // Each request fits one read, each response one write. The client may leave with a reset.
+        while stream.read(&mut buffer).is_ok_and(|bytes| bytes > 0) {
+            stream.write_all(RESPONSE)?;
+        }
+    }
+    Ok(())
+}
+
+struct Server {
+    child: Child,
+    port: u16,
+}
+
+impl Server {
+    fn start() -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        let mut child = command.args(["bench", "--serve"]).stdout(Stdio::piped()).stdin(Stdio::null()).spawn()?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().context("no output")?).read_line(&mut line)?;
+        Ok(Self { port: line.trim().parse()?, child })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Ours to end, however far it came.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// ns per round trip on one connection.
+fn round_trips(port: u16) -> Result<f64> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_nodelay(true)?;
+    let mut buffer = [0; 1024];
+    let start = Instant::now();
+    for _ in 0..PAIRS {
+        stream.write_all(REQUEST)?;
+        ensure!(stream.read(&mut buffer)? == RESPONSE.len(), "a short response");
+    }
+    Ok(start.elapsed().as_nanos() as f64 / f64::from(PAIRS))
+}
+
+pub(super) fn measure(bench: &Bench, table: &mut Table) -> Result<()> {
+    let server = Server::start()?;
+    let mut times = OffOn::default();
+    for _ in 0..ROUNDS {
+        times.off.push(round_trips(server.port)?);
+        let agent = bench.options().arguments(&["--port", &server.port.to_string()]).start()?;
+        times.on.push(round_trips(server.port)?);
+        agent.stop()?;
+    }
+    table.added_ns("target: HTTP pair, wall clock", &times, Budget::AtMost(BUDGET_NS));
+    in_the_programs(bench, &server, table)
+}
+
+/// The kernel's own account of the time in our programs, per pair.
+fn in_the_programs(bench: &Bench, server: &Server, table: &mut Table) -> Result<()> {
+    let before = fs::read_to_string(STATS).context("bpf_stats")?;
+    let agent = bench.options().arguments(&["--port", &server.port.to_string()]).start()?;
+    fs::write(STATS, "1")?;
+    let measured = run_time(agent.pid()).and_then(|start| {
+        round_trips(server.port)?;
+        Ok((start, run_time(agent.pid())?))
+    });
+    fs::write(STATS, before.trim())?;
+    let (start, end) = measured?;
+    agent.stop()?;
+    let per_pair = |of: fn(&RunTime) -> u64| of(&end).saturating_sub(of(&start)) as f64 / f64::from(PAIRS);
+    let (ns, runs) = (per_pair(|time| time.ns), per_pair(|time| time.runs));
+    table.push("target: HTTP pair, all our programs", format!("{ns:.0} ns in {runs:.1} runs (bpf_stats)"), "");
+    Ok(())
+}
+
+#[derive(Default)]
+struct RunTime {
+    ns: u64,
+    runs: u64,
+}
+
+/// Run time of all programs that a process holds.
+fn run_time(pid: u32) -> Result<RunTime> {
+    let mut total = RunTime::default();
+    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
+        // A descriptor may be closed between the listing and the reading.
+        let Ok(text) = fs::read_to_string(entry?.path()) else { continue };
+        let field = |name: &str| -> Option<u64> {
+            text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().parse().ok())
+        };
+        if field("prog_id").is_some() && field("map_id").is_none() && field("link_id").is_none() {
+            total.ns += field("run_time_ns").unwrap_or(0);
+            total.runs += field("run_cnt").unwrap_or(0);
+        }
+    }
+    Ok(total)
+}
+

@@ -61,10 +61,10 @@ fn names_and_attributes_from_the_environment_of_the_service() -> Result<()> {
     needs_root!();
     let receiver = Receiver::start()?;
     let environment = vec![
-        ("OTEL_SERVICE_NAME", "checkout"),
+        ("OTEL_SERVICE_NAME", "checkout".to_owned()),
         (
             "OTEL_RESOURCE_ATTRIBUTES",
-            "service.name=loser,service.namespace=shop,deployment.environment.name=test%20bed",
+            "service.name=loser,service.namespace=shop,deployment.environment.name=test%20bed".to_owned(),
         ),
     ];
     let service = Service::start_with(App::Express, &Settings { environment, ..Settings::default() })?;

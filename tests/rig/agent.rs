@@ -57,9 +57,14 @@ impl Options {
 
     /// Starts the agent and waits until it traces.
     pub fn start(&self) -> Result<Agent> {
-        let mut process = Process::start("autospan", &self.command()?)?;
-        process.wait_until("to trace", |process| process.stderr().contains(READY))?;
-        Ok(Agent { process })
+        let mut agent = self.launch()?;
+        agent.process.wait_until("to trace", |process| process.stderr().contains(READY))?;
+        Ok(agent)
+    }
+
+    /// Starts the agent.
+    pub fn launch(&self) -> Result<Agent> {
+        Ok(Agent { process: Process::start("autospan", &self.command()?)? })
     }
 
     /// Runs it to its end.

@@ -4,6 +4,7 @@
 
 pub mod address;
 pub mod agent;
+pub mod blackhole;
 pub mod client;
 pub mod netns;
 pub mod nginx;

@@ -1,7 +1,7 @@
 //! The services that the tests trace: real servers that know nothing of tracing.
 
 use crate::{Address, Netns, Process, paths};
-use anyhow::Result;
+use anyhow::{Result, bail};
 use std::process::Command;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl App {
         }
     }
 
-    fn command(self, address: &Address) -> Result<Command> {
+    fn plain(self) -> Result<Command> {
         let mut command = Command::new(match self {
             Self::FlaskSync | Self::FlaskGthread => paths::installed("venv/bin/gunicorn")?,
             Self::FastApi => paths::installed("venv/bin/uvicorn")?,
@@ -49,24 +49,48 @@ impl App {
             Self::NodeHttp | Self::Express => "node".into(),
             Self::Go => paths::installed("go/go_app")?,
         });
+        match self {
+            Self::HttpServer => command.arg(paths::app("http_server.py")),
+            // Installed beside its node_modules.
+            Self::NodeHttp => command.arg(paths::installed("node/node_http.js")?),
+            Self::Express => command.arg(paths::installed("node/express_app.js")?),
+            _ => &mut command,
+        };
+        Ok(command)
+    }
+
+    /// As the documentation of the zero-code agents says.
+    fn instrumented(self) -> Result<Command> {
+        let python = |server: &str| -> Result<Command> {
+            let mut command = Command::new(paths::installed("venv-otel/bin/opentelemetry-instrument")?);
+            command.arg(paths::installed(&format!("venv-otel/bin/{server}"))?);
+            Ok(command)
+        };
+        match self {
+            Self::FlaskSync | Self::FlaskGthread => python("gunicorn"),
+            Self::FastApi => python("uvicorn"),
+            Self::Express => {
+                let package = "node-otel/node_modules/@opentelemetry/auto-instrumentations-node";
+                let register = paths::installed(package)?.join("build/src/register.js");
+                let mut command = Command::new("node");
+                command.arg("--require").arg(register).arg(paths::installed("node-otel/express_app.js")?);
+                Ok(command)
+            }
+            _ => bail!("{self:?} has no zero-code agent here"),
+        }
+    }
+
+    /// The arguments that all ways to start it share.
+    fn listen(self, command: &mut Command, address: &Address) {
         command.current_dir(paths::app("."));
         match self {
             Self::FlaskSync => command.args(["--worker-class", "sync", "--workers", "2"]),
             Self::FlaskGthread => {
                 command.args(["--worker-class", "gthread", "--workers", "2", "--threads", "16", "--keep-alive", "60"])
             }
-            Self::HttpServer => command.arg(paths::app("http_server.py")),
             Self::FastApi => command.args(["fastapi_app:app", "--no-access-log", "--timeout-keep-alive", "60"]),
-            // Installed beside its node_modules.
-            Self::NodeHttp => command.arg(paths::installed("node/node_http.js")?),
-            Self::Express => command.arg(paths::installed("node/express_app.js")?),
-            Self::Go => &mut command,
+            _ => command,
         };
-        self.listen(&mut command, address);
-        Ok(command)
-    }
-
-    fn listen(self, command: &mut Command, address: &Address) {
         match (self, address) {
             (Self::FlaskSync | Self::FlaskGthread, address) => {
                 command.args(["--bind", &address.to_string(), "flask_app:app"]);
@@ -96,7 +120,9 @@ pub struct Settings<'a> {
     /// URL that `/chain` calls.
     pub next: Option<String>,
     pub netns: Option<&'a Netns>,
-    pub environment: Vec<(&'a str, &'a str)>,
+    pub environment: Vec<(&'a str, String)>,
+    /// Under OpenTelemetry's zero-code agent of the language: Flask, FastAPI and Express.
+    pub zero_code: bool,
 }
 
 /// A running service.
@@ -119,8 +145,12 @@ impl Service {
 
     pub fn start_with(app: App, settings: &Settings<'_>) -> Result<Self> {
         let address = settings.address.clone().map_or_else(Address::loopback, Ok)?;
-        let mut command = app.command(&address)?;
-        command.env_remove("NEXT").env("PYTHONDONTWRITEBYTECODE", "1").envs(settings.environment.iter().copied());
+        let mut command = if settings.zero_code { app.instrumented()? } else { app.plain()? };
+        app.listen(&mut command, &address);
+        command
+            .env_remove("NEXT")
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .envs(settings.environment.iter().map(|(key, value)| (key, value)));
         if let Some(next) = &settings.next {
             command.env("NEXT", next);
         }

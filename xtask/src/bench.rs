@@ -14,9 +14,9 @@ use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use nix::unistd::geteuid;
 use report::Table;
+use rig::Agent;
 use rig::agent::Options;
 use rig::blackhole::Blackhole;
-use rig::Agent;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -69,7 +69,7 @@ pub(crate) fn bench(args: &Args) -> Result<()> {
             Measurement::Pipe => pipe::measure(&bench, &mut table),
             Measurement::Pair => pair::measure(&bench, &mut table),
             Measurement::Load => load::measure(&bench, &mut table),
-            Measurement::Engine => engine::measure(&bench, &mut table),
+            Measurement::Engine => engine::measure(&mut table),
             Measurement::Footprint => footprint::measure(&bench, &mut table),
             Measurement::ZeroCode => zero_code::measure(&bench, &mut table),
         };
@@ -93,7 +93,6 @@ impl Bench {
 
     fn options(&self) -> Options {
         Options::new()
-            .environment("AUTOSPAN_LOG", "warn")
             .environment("OTEL_EXPORTER_OTLP_ENDPOINT", &self.collector.endpoint())
             .environment("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
     }

@@ -60,7 +60,10 @@ impl Shop {
 
 fn named(app: App, name: &str, next: Option<&Address>) -> Result<Service> {
     let next = next.map(|next| next.url("/chain"));
-    Service::start_with(app, &Settings { next, environment: vec![("OTEL_SERVICE_NAME", name)], ..Default::default() })
+    Service::start_with(
+        app,
+        &Settings { next, environment: vec![("OTEL_SERVICE_NAME", name.to_owned())], ..Default::default() },
+    )
 }
 
 /// Requests at a pace that a reader can follow, until the process ends.
@@ -82,7 +85,8 @@ fn watch(args: &Args, shop: &Shop) -> Result<()> {
         words.push("sudo".into());
     }
     if let Some(seconds) = args.seconds {
-        let timeout = ["timeout", "--foreground", "--preserve-status", "--signal=INT", &seconds.to_string()].map(Into::into);
+        let timeout =
+            ["timeout", "--foreground", "--preserve-status", "--signal=INT", &seconds.to_string()].map(Into::into);
         words.extend(timeout);
     }
     words.push(target().join("release/autospan").display().to_string());

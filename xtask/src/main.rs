@@ -1,6 +1,8 @@
 //! Every chore of the repository: `cargo xtask …`.
 
+mod bench;
 mod build_ebpf;
+mod demo;
 mod program;
 mod setup;
 mod test;
@@ -25,6 +27,10 @@ enum Command {
     Setup(setup::Args),
     /// Everything that must hold.
     Test(test::Args),
+    /// A few real services with gentle traffic, and the agent watching them.
+    Demo(demo::Args),
+    /// What the agent costs, beside its budgets.
+    Bench(bench::Args),
     /// Rules about the repository that no compiler checks.
     Tidy,
 }
@@ -34,6 +40,8 @@ fn main() -> anyhow::Result<()> {
         Command::BuildEbpf(args) => build_ebpf::run(&args),
         Command::Setup(args) => setup::install(&args),
         Command::Test(args) => test::test(&args),
+        Command::Demo(args) => demo::demo(&args),
+        Command::Bench(args) => bench::bench(&args),
         Command::Tidy => tidy::check(),
     }
 }

@@ -35,7 +35,8 @@ pub(super) fn measure(bench: &Bench, table: &mut Table) -> Result<()> {
 
 /// Requests at a fixed rate, evenly over the services; returns the rate that came about.
 fn steady(services: &[Service], time: Duration) -> Result<f64> {
-    let mut clients: Vec<_> = services.iter().map(|service| Client::connect(&service.address)).collect::<Result<_>>()?;
+    let mut clients: Vec<_> =
+        services.iter().map(|service| Client::connect(&service.address)).collect::<Result<_>>()?;
     let start = Instant::now();
     let mut sent = 0;
     while start.elapsed() < time {

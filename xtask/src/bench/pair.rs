@@ -120,4 +120,3 @@ fn run_time(pid: u32) -> Result<RunTime> {
     }
     Ok(total)
 }
-

@@ -1,7 +1,7 @@
 //! What a process pays that nobody traces: write + read on a pipe.
 
-use super::report::{Budget, Table};
 use super::Bench;
+use super::report::{Budget, Table};
 use anyhow::Result;
 use std::io::{Read, Write, pipe};
 use std::time::Instant;

@@ -26,7 +26,8 @@ pub(super) fn measure(bench: &Bench, table: &mut Table) -> Result<()> {
 fn compare(bench: &Bench, app: App, connections: u32) -> Result<(OffOn, OffOn)> {
     let mut results = (OffOn::default(), OffOn::default());
     let plain = Service::start(app)?;
-    let instrumented = Service::instrumented(app, &Settings { environment: environment(bench), ..Default::default() })?;
+    let settings = Settings { environment: environment(bench), zero_code: true, ..Settings::default() };
+    let instrumented = Service::start_with(app, &settings)?;
     let rate = |service: &Service| load::rate(&service.address, bench.seconds, connections);
     load::rate(&plain.address, 1, connections)?;
     load::rate(&instrumented.address, 1, connections)?;

@@ -76,7 +76,7 @@ pub enum Step {
     AwaitRequest,
     /// The boundary is lost, and the current message of this side (if any) is void. What was consumed cannot start a
     /// message (a gap is consumed whole); search what follows with `resync`. Which request the next response answers
-    /// may be lost with it: `forget_requests` drops those that wait.
+    /// may be lost with it: `forget_requests` drops those that will get none.
     Desync,
     /// The connection speaks another protocol from here on (CONNECT, 101): nothing more will come of either side.
     Upgraded,

@@ -1,0 +1,182 @@
+//! Every golden: as recorded, split at every byte, in random pieces, and with ranges dropped.
+
+use crate::dialog::{Dialog, Turn};
+use crate::driver::{Driver, Seen};
+use crate::transcript::{play, transcript};
+use autospan_core::protocol::{RequestHead, Side};
+use proptest::prelude::*;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+pub struct Golden {
+    pub path: PathBuf,
+    pub dialog: Dialog,
+}
+
+impl Golden {
+    pub fn name(&self) -> &str {
+        self.path.file_stem().and_then(|stem| stem.to_str()).expect("a file name")
+    }
+}
+
+/// All goldens, by name.
+pub fn goldens() -> Vec<Golden> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/http1");
+    let files = fs::read_dir(&folder).expect("the golden folder").map(|entry| entry.expect("an entry").path());
+    let mut paths: Vec<_> = files.filter(|path| path.extension().is_some_and(|ext| ext == "dialog")).collect();
+    paths.sort();
+    let read = |path: PathBuf| Golden { dialog: Dialog::parse(&fs::read_to_string(&path).expect("a dialog")), path };
+    paths.into_iter().map(read).collect()
+}
+
+fn per_side(driver: &Driver) -> [Vec<&Seen>; 2] {
+    [Side::Request, Side::Response]
+        .map(|side| driver.seen.iter().filter(|(of, _)| *of == side).map(|(_, seen)| seen).collect())
+}
+
+#[track_caller]
+fn check_pieces(golden: &Golden, whole: &Driver, pieces: &[Turn], how: &str) {
+    let split = play(&golden.dialog, pieces);
+    assert_eq!(per_side(whole), per_side(&split), "{} {how}", golden.name());
+}
+
+#[test]
+fn goldens_are_as_expected() {
+    let goldens = goldens();
+    assert!(goldens.len() >= 40, "only {} goldens", goldens.len());
+    let mut differing = Vec::new();
+    for golden in &goldens {
+        let actual = transcript(&play(&golden.dialog, &golden.dialog.turns));
+        let path = golden.path.with_extension("expect");
+        let expected = fs::read_to_string(&path).unwrap_or_default();
+        if env::var_os("UPDATE").is_some() {
+            fs::write(&path, &actual).expect("write the expectation");
+        } else if expected != actual {
+            differing.push(format!("{}\n--- expected\n{expected}--- actual\n{actual}", golden.name()));
+        }
+    }
+    assert!(differing.is_empty(), "{}\n(UPDATE=1 rewrites the expectations)", differing.join("\n"));
+}
+
+#[test]
+fn goldens_hold_split_at_every_byte() {
+    for golden in goldens() {
+        let whole = play(&golden.dialog, &golden.dialog.turns);
+        for (i, turn) in golden.dialog.turns.iter().enumerate() {
+            // Long fillers are all alike: their edges and some of their middle will do.
+            let step = (turn.len() / 4_096).max(1);
+            let edges = (1..turn.len().min(256)).chain(turn.len().saturating_sub(256).max(1)..turn.len());
+            for at in edges.chain((1..turn.len()).step_by(step)) {
+                let mut pieces = golden.dialog.turns.clone();
+                pieces.splice(i..=i, turn.split_at(at));
+                check_pieces(&golden, &whole, &pieces, &format!("turn {i} split at {at}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn goldens_hold_byte_by_byte() {
+    for golden in goldens() {
+        let whole = play(&golden.dialog, &golden.dialog.turns);
+        let single = |turn: &Turn| match turn {
+            Turn::Bytes { side, bytes, call_end } => (0..bytes.len())
+                .map(|i| Turn::Bytes {
+                    side: *side,
+                    bytes: vec![bytes[i]],
+                    call_end: *call_end && i + 1 == bytes.len(),
+                })
+                .collect(),
+            other => vec![other.clone()],
+        };
+        let pieces: Vec<_> = golden.dialog.turns.iter().flat_map(single).collect();
+        check_pieces(&golden, &whole, &pieces, "byte by byte");
+    }
+}
+
+/// Replaces `len` bytes from `at` of one side's bytes by a gap.
+fn drop_range(turns: &[Turn], of: Side, at: usize, len: usize) -> Vec<Turn> {
+    let (mut position, mut out) = (0, Vec::new());
+    for turn in turns {
+        let (Turn::Bytes { side, bytes, call_end }, true) = (turn, turn.side() == Some(of)) else {
+            out.push(turn.clone());
+            continue;
+        };
+        let from = at.saturating_sub(position).min(bytes.len());
+        let to = (at + len).saturating_sub(position).clamp(from, bytes.len());
+        let mut piece = |bytes: &[u8], call_end| {
+            if !bytes.is_empty() {
+                out.push(Turn::Bytes { side: *side, bytes: bytes.to_vec(), call_end });
+            }
+        };
+        piece(&bytes[..from], *call_end && from == bytes.len());
+        if to > from {
+            out.push(Turn::Gap { side: of, len: (to - from) as u64 });
+        }
+        if to > from || from < bytes.len() {
+            let piece_end = *call_end;
+            if to < bytes.len() {
+                out.push(Turn::Bytes { side: *side, bytes: bytes[to..].to_vec(), call_end: piece_end });
+            }
+        }
+        position += bytes.len();
+    }
+    out
+}
+
+fn recovers(driver: &Driver) -> bool {
+    driver.seen.iter().any(|(_, seen)| match seen {
+        Seen::Request(head) => matches!(&**head, RequestHead::Http(request) if request.target == "/after-the-loss"),
+        Seen::Upgraded => true,
+        _ => false,
+    })
+}
+
+/// A request that follows is found again, whatever was lost, unless it was announced as part of a body.
+fn check_recovery(golden: &Golden, mut turns: Vec<Turn>) -> Result<(), TestCaseError> {
+    let closed = turns.iter().any(|turn| matches!(turn, Turn::Close { side: Side::Request }));
+    for _ in 0..2 {
+        let request = b"GET /after-the-loss HTTP/1.1\r\nHost: a\r\n\r\n".to_vec();
+        turns.push(Turn::Bytes { side: Side::Request, bytes: request, call_end: true });
+    }
+    let driver = play(&golden.dialog, &turns);
+    let unfinished = !recovers(&play(&golden.dialog, &undamaged(golden)));
+    prop_assert!(closed || unfinished || recovers(&driver), "{} does not recover", golden.name());
+    Ok(())
+}
+
+fn undamaged(golden: &Golden) -> Vec<Turn> {
+    let mut turns = golden.dialog.turns.clone();
+    let request = b"GET /after-the-loss HTTP/1.1\r\nHost: a\r\n\r\n".to_vec();
+    turns.push(Turn::Bytes { side: Side::Request, bytes: request, call_end: true });
+    turns
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn goldens_hold_in_random_pieces(cuts in prop::collection::vec(any::<prop::sample::Index>(), 2..8)) {
+        for golden in goldens() {
+            let whole = play(&golden.dialog, &golden.dialog.turns);
+            let mut pieces = golden.dialog.turns.clone();
+            for cut in &cuts {
+                let i = cut.index(pieces.len());
+                let at = cut.index(pieces[i].len().max(1));
+                let split = pieces[i].split_at(at);
+                pieces.splice(i..=i, split);
+            }
+            check_pieces(&golden, &whole, &pieces, "in random pieces");
+        }
+    }
+
+    #[test]
+    fn goldens_survive_loss(at in any::<prop::sample::Index>(), len in 1usize..200, response in any::<bool>()) {
+        for golden in goldens() {
+            let side = if response { Side::Response } else { Side::Request };
+            let bytes = golden.dialog.turns.iter().filter(|turn| turn.side() == Some(side)).map(Turn::len).sum::<usize>();
+            let damaged = drop_range(&golden.dialog.turns, side, at.index(bytes.max(1)), len);
+            check_recovery(&golden, damaged)?;
+        }
+    }
+}

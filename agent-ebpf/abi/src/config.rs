@@ -32,7 +32,9 @@ pub struct KernelOffsets {
     pub unix_addr: u32,
     pub unix_address_len: u32,
     pub unix_address_name: u32,
-    pub pad: u32,
+    pub task_tgid: u32,
+    pub task_signal: u32,
+    pub signal_live: u32,
 }
 
 impl KernelOffsets {
@@ -49,13 +51,15 @@ pub struct KernelConfig {
     /// [`KernelConfig::FLAG_AUTO`] and others.
     pub flags: u32,
 }
-const _: () = assert!(size_of::<KernelConfig>() == 28 * 4 + 8);
+const _: () = assert!(size_of::<KernelConfig>() == 30 * 4 + 8);
 
 impl KernelConfig {
     /// A process that starts to listen on a stream socket becomes a target at once.
     pub const FLAG_AUTO: u32 = 1;
     /// Children of a target are targets.
     pub const FLAG_FOLLOW_FORKS: u32 = 2;
+    /// Debug lines through aya-log.
+    pub const FLAG_DEBUG_LOG: u32 = 4;
 }
 
 #[cfg(feature = "user")]

@@ -9,10 +9,11 @@ pub mod config;
 pub mod connection;
 pub mod counter;
 pub mod limits;
+pub mod process;
 pub mod record;
 
 pub use config::{KernelConfig, KernelOffsets};
-pub use connection::{Policy, PolicyMode, Role};
+pub use connection::{ListenerKey, Policy, PolicyMode, Role};
 pub use counter::Counter;
 pub use record::{
     ConnectionClosed, ConnectionOpened, Data, Direction, ListenStarted, ProcessForked, RecordHeader, RecordKind,

@@ -12,13 +12,18 @@ pub const CALLS_MAX: u32 = 16_384;
 pub const CARRIERS_MAX: u32 = 32_768;
 /// Listening sockets known, by network namespace and port.
 pub const LISTENERS_MAX: u32 = 4_096;
-/// Highest pid + 1 (`PID_MAX_LIMIT` of 64-bit kernels); the target set is a bitmap of this many bits.
+/// Highest pid + 1 (`PID_MAX_LIMIT` of 64-bit kernels). The process table has a byte for each pid below the lesser of
+/// this and the machine's `kernel.pid_max`.
 pub const PIDS_MAX: u32 = 4 << 20;
+/// Outgoing connections being made or open (LRU), of any process: who connected, on whose behalf.
+pub const CONNECTS_MAX: u32 = 16_384;
 
 /// iovec segments of one call that are captured; the rest is only counted.
 pub const SEGMENTS_MAX: u32 = 16;
 /// Messages of one `sendmmsg`/`recvmmsg` call that are captured; the rest is only counted.
 pub const MESSAGES_MAX: u32 = 8;
+/// iovec segments of each of those messages that are captured.
+pub const MESSAGE_SEGMENTS_MAX: u32 = 4;
 
 /// Payload bytes of the size classes that data records are reserved in.
 pub const PAYLOAD_CLASSES: [u32; 4] = [256, 1024, 4096, 16_384];

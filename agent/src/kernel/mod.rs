@@ -1,1 +1,201 @@
 //! The kernel side as the agent sees it: load, attach, read, steer.
+
+mod attach;
+mod btf;
+mod capability;
+mod load;
+mod object;
+mod offsets;
+mod process_table;
+mod program;
+mod stats;
+mod tracefs;
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+use autospan_abi::{Counter, ListenerKey, Policy, RecordHeader};
+use aya::Ebpf;
+use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
+use thiserror::Error;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+pub use capability::{Capability, Loss};
+use process_table::ProcessTable;
+pub use stats::ProgramStats;
+
+/// How to load the kernel programs.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// Processes that listen or accept become targets at once.
+    pub auto: bool,
+    /// Children of targets become targets at once.
+    pub follow_forks: bool,
+    /// An object file in place of the embedded one.
+    pub object: Option<PathBuf>,
+    /// Debug lines of the programs themselves, into the log.
+    pub debug_log: bool,
+}
+
+/// Nothing can work. Each says what, why, and what to do.
+#[derive(Debug, Error)]
+pub enum KernelError {
+    #[error(
+        "autospan needs root to load its kernel programs, and runs as uid {uid}: start it with sudo, or with the capabilities CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
+    )]
+    NotRoot { uid: u32 },
+    #[error("cannot read the BPF object {}: {source}: name an object built by `cargo xtask build-ebpf`", path.display())]
+    ObjectFile { path: PathBuf, source: io::Error },
+    #[error("the BPF object cannot be used: {0}: build agent and object from one source")]
+    Object(String),
+    #[error(
+        "the kernel does not accept BPF maps or programs: {0}: Linux 5.10 or newer with CONFIG_BPF_SYSCALL is needed, and a container must be privileged"
+    )]
+    Refused(String),
+    #[error("no system call can be hooked: {why}: {remedy}")]
+    NoSystemCalls { why: String, remedy: String },
+}
+
+/// The loaded programs. Dropping it detaches and unloads all of them.
+pub struct Kernel {
+    ebpf: Ebpf,
+    ring: RingBuf<MapData>,
+    /// Registered with the reactor on first use, since loading may happen outside of one.
+    readiness: Option<AsyncFd<OwnedFd>>,
+    /// The ring may hold more than the last `drain` took; it gives no second notice of it.
+    undrained: bool,
+    processes: ProcessTable,
+    policies: HashMap<MapData, u64, Policy>,
+    listeners: HashMap<MapData, ListenerKey, u32>,
+    counters: PerCpuArray<MapData, u64>,
+    capabilities: Vec<Capability>,
+}
+
+impl std::fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kernel").field("capabilities", &self.capabilities).finish_non_exhaustive()
+    }
+}
+
+/// What this kernel allows, found by loading everything and unloading it again.
+pub fn probe() -> Vec<Capability> {
+    match Kernel::load(&LoadOptions::default()) {
+        Ok(kernel) => kernel.capabilities,
+        Err(error) => vec![capability::nothing_works(&error)],
+    }
+}
+
+// === impl Kernel ===
+
+impl Kernel {
+    /// Loads and attaches the kernel programs. Records flow from here on, for targets.
+    ///
+    /// # Errors
+    /// Only where nothing can work. What a kernel lacks otherwise shows in [`Kernel::capabilities`].
+    pub fn load(options: &LoadOptions) -> Result<Self, KernelError> {
+        load::load(options)
+    }
+
+    pub fn capabilities(&self) -> &[Capability] {
+        &self.capabilities
+    }
+
+    /// Waits until the ring buffer has records.
+    ///
+    /// # Errors
+    /// The reactor cannot watch the ring buffer.
+    pub async fn readable(&mut self) -> io::Result<()> {
+        if self.undrained {
+            return Ok(());
+        }
+        if self.readiness.is_none() {
+            let fd = self.ring.as_fd().try_clone_to_owned()?;
+            // SAFETY: the fd is owned, and open until the registration is dropped with it.
+            self.readiness = Some(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?);
+        }
+        if let Some(readiness) = &self.readiness {
+            readiness.readable().await?.clear_ready();
+            // Cleared before the ring is drained, so that a record written meanwhile is noticed again.
+            self.undrained = true;
+        }
+        Ok(())
+    }
+
+    /// Hands the bytes of up to `max_records` records to `f`, in the order the kernel reserved them. Returns how many.
+    pub fn drain(&mut self, max_records: usize, mut f: impl FnMut(&[u8])) -> usize {
+        for taken in 0..max_records {
+            let Some(slot) = self.ring.next() else {
+                self.undrained = false;
+                return taken;
+            };
+            if let Some(record) = record_in(&slot) {
+                f(record);
+            }
+        }
+        self.undrained = true;
+        max_records
+    }
+
+    /// Sets how much of a connection is captured from its next call on.
+    pub fn set_policy(&mut self, connection: u64, policy: Policy) {
+        if let Err(error) = self.policies.insert(connection, policy, 0) {
+            tracing::debug!(connection, %error, "policy not set: the connection keeps the one it has");
+        }
+    }
+
+    /// Traces the process, unless it is excluded.
+    pub fn add_target(&mut self, tgid: u32) {
+        self.processes.add(tgid);
+    }
+
+    /// Stops tracing the process. With `auto` it is traced again as soon as it listens or accepts: see
+    /// [`Kernel::exclude`].
+    pub fn remove_target(&mut self, tgid: u32) {
+        self.processes.remove(tgid);
+    }
+
+    pub fn is_target(&self, tgid: u32) -> bool {
+        self.processes.is_target(tgid)
+    }
+
+    /// Never traces the process, until it ends.
+    pub fn exclude(&mut self, tgid: u32) {
+        self.processes.exclude(tgid);
+    }
+
+    /// Tells the programs of a port that was listened on before they were loaded. Once per listening socket.
+    pub fn add_listener(&mut self, netns: u32, port: u16) {
+        let key = ListenerKey { netns, port: u32::from(port) };
+        let sockets = self.listeners.get(&key, 0).unwrap_or(0);
+        if let Err(error) = self.listeners.insert(key, sockets.saturating_add(1), 0) {
+            tracing::debug!(netns, port, %error, "listener not added: roles on this port may be guessed wrong");
+        }
+    }
+
+    /// All counters of the programs, summed over the CPUs.
+    pub fn counters(&self) -> Vec<(Counter, u64)> {
+        Counter::ALL.iter().map(|&counter| (counter, self.counter(counter))).collect()
+    }
+
+    fn counter(&self, counter: Counter) -> u64 {
+        self.counters.get(&(counter as u32), 0).map_or(0, |cpus| cpus.iter().sum())
+    }
+
+    /// Kernel memory of the maps and the ring buffer.
+    pub fn map_bytes(&self) -> u64 {
+        stats::map_bytes(&self.ebpf)
+    }
+
+    /// Run counts and times of the programs, where the kernel keeps them (`kernel.bpf_stats_enabled`).
+    pub fn program_stats(&self) -> Vec<ProgramStats> {
+        stats::of_programs(&self.ebpf)
+    }
+}
+
+/// The record in a slot of the ring: the slot may be larger. `None`: it says something else.
+fn record_in(slot: &[u8]) -> Option<&[u8]> {
+    let len = u32::from_ne_bytes(slot.get(..4)?.try_into().ok()?) as usize;
+    if len < size_of::<RecordHeader>() { None } else { slot.get(..len) }
+}

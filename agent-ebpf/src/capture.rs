@@ -1,0 +1,327 @@
+//! Which bytes of a call are copied, and copying them: straight from user memory into the ring buffer.
+
+use autospan_abi::limits::{
+    EDGE_HEAD_BYTES, EDGE_TAIL_BYTES, HEAD_DEFAULT_BYTES, MESSAGE_SEGMENTS_MAX, PAYLOAD_CLASSES, PAYLOAD_MAX,
+    POLICIES_MAX, SEGMENTS_MAX,
+};
+use autospan_abi::{Counter, Data, Direction, Policy, PolicyMode, RecordKind, Role};
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{LruHashMap, PerCpuArray};
+
+use crate::bounds::at_most;
+use crate::call::{self, Call, Layout};
+use crate::connection::Connection;
+use crate::process::Thread;
+use crate::{counter, ring};
+
+/// Set by the agent, by connection id.
+#[map]
+static POLICIES: LruHashMap<u64, Policy> = LruHashMap::with_max_entries(POLICIES_MAX, 0);
+
+/// A record with room for the payload of one size class.
+#[repr(C)]
+struct Slot<const BYTES: usize> {
+    data: Data,
+    payload: [u8; BYTES],
+}
+
+/// A call that moved bytes, on its way into records: one per segment.
+///
+/// It lives in a map rather than on the stack. What the verifier reads back from a map is an unknown number to it, so
+/// that it need not follow every size of one segment into the next; on the stack, sixteen segments exceed its patience.
+#[repr(C)]
+pub(crate) struct Transfer {
+    /// The next record, without its payload.
+    data: Data,
+    /// Bytes of the call that are not in a record yet.
+    left: u64,
+    /// Bytes that may still be copied in full; past them only the edges are.
+    head_left: u64,
+    /// User address and length of the segment being recorded.
+    base: u64,
+    len: u64,
+}
+
+/// System calls do not interrupt one another on a CPU while a program runs.
+#[map]
+static TRANSFERS: PerCpuArray<Transfer> = PerCpuArray::with_max_entries(1, 0);
+
+impl Transfer {
+    /// Accounts for a call that moved `bytes`. `None`: nobody wants to see them.
+    #[inline(always)]
+    pub(crate) fn begin(
+        connection: &mut Connection,
+        call: &Call,
+        thread: Thread,
+        bytes: u64,
+    ) -> Option<&'static mut Self> {
+        counter::add(Counter::DataBytesSeen, bytes);
+        let policy = policy(connection);
+        let inbound = call.direction == Direction::Inbound as u8;
+        let token = if inbound { connection.carry_after_read(thread.tid) } else { 0 };
+        turn(connection, call.direction, policy);
+        let position = advance(connection, inbound, bytes);
+        if policy.mode == PolicyMode::Ignore as u32 {
+            counter::bump(Counter::CallsIgnored);
+            return None;
+        }
+        // SAFETY: this CPU's own slot.
+        let transfer = unsafe { &mut *TRANSFERS.get_ptr_mut(0)? };
+        transfer.left = bytes;
+        transfer.head_left = spend_head(connection, policy, bytes);
+        transfer.data = Data {
+            header: ring::header(RecordKind::Data, size_of::<Data>() as u32, thread),
+            connection: connection.id,
+            position,
+            entered: call.entered,
+            token,
+            cause: call.cause,
+            sequence: call.sequence,
+            total: 0,
+            head: 0,
+            tail: 0,
+            direction: call.direction,
+            flags: call.has_sequence,
+            pad: 0,
+        };
+        if inbound {
+            read_sequence(&mut transfer.data, call, bytes);
+        }
+        Some(transfer)
+    }
+
+    /// Records the bytes of one call.
+    #[inline(always)]
+    pub(crate) fn run(&mut self, call: &Call) {
+        if call.layout == Layout::Buffer as u8 {
+            self.segment(call.source, self.left);
+        } else if call.layout == Layout::Vector as u8 {
+            self.vector::<{ SEGMENTS_MAX as u64 }>(call.source, call.count);
+        }
+        self.rest();
+    }
+
+    /// Records the bytes in an array of iovecs, and moves on behind them.
+    #[inline(always)]
+    fn vector<const SEGMENTS: u64>(&mut self, iovecs: u64, count: u64) {
+        for index in 0..SEGMENTS {
+            if index >= count || self.left == 0 {
+                return;
+            }
+            let Some([base, len]) = read_user::<[u64; 2]>(iovecs + index * IOVEC_BYTES) else {
+                counter::bump(Counter::LostUserRead);
+                return;
+            };
+            self.segment(base, len);
+        }
+        if self.left != 0 && count > SEGMENTS {
+            counter::bump(Counter::SegmentsSkipped);
+        }
+    }
+
+    #[inline(always)]
+    fn segment(&mut self, base: u64, len: u64) {
+        self.base = base;
+        self.len = if len < self.left { len } else { self.left };
+        if self.len != 0 {
+            write_segment(self);
+        }
+    }
+
+    /// What was not copied for whichever reason is still part of the stream.
+    #[inline(always)]
+    fn rest(&mut self) {
+        if self.left != 0 {
+            self.len = self.left;
+            write_unseen(self);
+        }
+    }
+
+    /// Moves on by the record that was just written, or lost.
+    #[inline(always)]
+    fn step(&mut self) {
+        let bytes = self.len;
+        self.data.position += bytes;
+        self.data.sequence = self.data.sequence.wrapping_add(bytes as u32);
+        self.left -= bytes;
+        self.head_left = self.head_left.saturating_sub(bytes);
+    }
+}
+
+const IOVEC_BYTES: u64 = 16;
+
+#[inline(always)]
+pub(crate) fn read_user<T: Copy>(from: u64) -> Option<T> {
+    let mut value = core::mem::MaybeUninit::<T>::uninit();
+    // SAFETY: the helper checks the address and writes no more than `T`.
+    let failed = unsafe { bpf_probe_read_user(value.as_mut_ptr().cast(), size_of::<T>() as u32, from as *const _) };
+    // SAFETY: all of it was written.
+    if failed == 0 { Some(unsafe { value.assume_init() }) } else { None }
+}
+
+#[inline(always)]
+fn policy(connection: &mut Connection) -> Policy {
+    // SAFETY: copied at once.
+    let Some(policy) = (unsafe { POLICIES.get(connection.id) }).copied() else {
+        return Policy::head(HEAD_DEFAULT_BYTES, Role::Unknown);
+    };
+    if policy.role != 0 {
+        connection.role = policy.role as u8;
+    }
+    policy
+}
+
+/// A change of direction opens a new head.
+#[inline(always)]
+fn turn(connection: &mut Connection, direction: u8, policy: Policy) {
+    if connection.direction != direction {
+        connection.direction = direction;
+        connection.head_left = policy.head_bytes;
+    }
+}
+
+/// Moves the stream position on and returns where the call began.
+#[inline(always)]
+fn advance(connection: &mut Connection, inbound: bool, bytes: u64) -> u64 {
+    let position = if inbound { &mut connection.inbound } else { &mut connection.outbound };
+    let begin = *position;
+    *position = begin + bytes;
+    begin
+}
+
+/// Bytes of this call that may be copied in full.
+#[inline(always)]
+fn spend_head(connection: &mut Connection, policy: Policy, bytes: u64) -> u64 {
+    if policy.mode == PolicyMode::Full as u32 {
+        return u64::MAX;
+    }
+    let head_left = u64::from(connection.head_left);
+    connection.head_left = head_left.saturating_sub(bytes) as u32;
+    head_left
+}
+
+/// A read leaves the socket's position behind its bytes.
+#[inline(always)]
+fn read_sequence(data: &mut Data, call: &Call, bytes: u64) {
+    if let Some(after) = call::tcp_sequence(call.socket().sock, Direction::Inbound) {
+        data.sequence = after.wrapping_sub(bytes as u32);
+        data.flags = Data::FLAG_SEQUENCE;
+    }
+}
+
+/// How many bytes of a segment are copied from its start and from its end.
+#[inline(always)]
+fn plan(len: u64, head_left: u64) -> (u64, u64) {
+    const EDGE_HEAD: u64 = EDGE_HEAD_BYTES as u64;
+    const EDGE_TAIL: u64 = EDGE_TAIL_BYTES as u64;
+    const HEAD_MAX: u64 = PAYLOAD_MAX as u64 - EDGE_TAIL;
+    if len <= head_left && len <= u64::from(PAYLOAD_MAX) {
+        return (len, 0);
+    }
+    let wanted = if head_left > EDGE_HEAD { head_left } else { EDGE_HEAD };
+    let wanted = if wanted < HEAD_MAX { wanted } else { HEAD_MAX };
+    let head = if wanted < len { wanted } else { len };
+    let tail = len - head;
+    (head, if tail < EDGE_TAIL { tail } else { EDGE_TAIL })
+}
+
+/// One record of the smallest size class that holds what is copied.
+#[inline(never)]
+fn write_segment(transfer: *mut Transfer) {
+    const CLASSES: [usize; 4] = {
+        let [a, b, c, d] = PAYLOAD_CLASSES;
+        [a as usize, b as usize, c as usize, d as usize]
+    };
+    // SAFETY: the caller's own, in the map.
+    let transfer = unsafe { &mut *transfer };
+    let (head, tail) = plan(transfer.len, transfer.head_left);
+    transfer.data.total = transfer.len as u32;
+    transfer.data.head = head as u16;
+    transfer.data.tail = tail as u16;
+    match (head + tail) as usize {
+        bytes if bytes <= CLASSES[0] => write::<{ CLASSES[0] }>(transfer),
+        bytes if bytes <= CLASSES[1] => write::<{ CLASSES[1] }>(transfer),
+        bytes if bytes <= CLASSES[2] => write::<{ CLASSES[2] }>(transfer),
+        _ => write::<{ CLASSES[3] }>(transfer),
+    }
+    transfer.step();
+}
+
+#[inline(always)]
+fn write<const BYTES: usize>(transfer: &Transfer) {
+    let Some(mut entry) = ring::reserve::<Slot<BYTES>>() else { return };
+    let slot = entry.as_mut_ptr();
+    // SAFETY: `slot` is a reserved record, of which all but the payload is written here.
+    let copied = unsafe {
+        (*slot).data = transfer.data;
+        copy_payload(&raw mut (*slot).payload, transfer)
+    };
+    // SAFETY: as above.
+    let data = unsafe { &mut (*slot).data };
+    match copied {
+        Some(bytes) => {
+            data.header.len = (size_of::<Data>() as u64 + bytes) as u32;
+            counter::add(Counter::DataBytesCopied, bytes);
+        }
+        None => {
+            (data.head, data.tail) = (0, 0);
+            counter::bump(Counter::LostUserRead);
+        }
+    }
+    entry.submit(0);
+    counter::bump(Counter::DataRecords);
+}
+
+/// Copies the head and the tail of the segment. Returns how many bytes that makes; `None`: not all could be read.
+#[inline(always)]
+unsafe fn copy_payload<const BYTES: usize>(payload: *mut [u8; BYTES], transfer: &Transfer) -> Option<u64> {
+    const TAIL_MAX: u64 = EDGE_TAIL_BYTES as u64;
+    let payload = payload.cast::<u8>();
+    // SAFETY: a field in the map; read anew, so that the verifier knows nothing about it yet.
+    let planned = unsafe { (&raw const transfer.data.head).read_volatile() };
+    let head = at_most(u64::from(planned), BYTES as u64);
+    // SAFETY: the helper checks the source; `head` bytes fit.
+    if unsafe { bpf_probe_read_user(payload.cast(), head as u32, transfer.base as *const _) } != 0 {
+        return None;
+    }
+    if transfer.data.tail == 0 {
+        return Some(head);
+    }
+    let at = at_most(u64::from(planned), BYTES as u64 - TAIL_MAX);
+    let tail = at_most(u64::from(transfer.data.tail), TAIL_MAX);
+    let from = transfer.base + transfer.len - tail;
+    // SAFETY: the helper checks the source; `at + tail` bytes fit.
+    let failed = unsafe { bpf_probe_read_user(payload.add(at as usize).cast(), tail as u32, from as *const _) };
+    if failed == 0 { Some(head + tail) } else { None }
+}
+
+/// A record that says how many bytes went by, and nothing about them.
+#[inline(never)]
+fn write_unseen(transfer: *mut Transfer) {
+    // SAFETY: the caller's own, in the map.
+    let transfer = unsafe { &mut *transfer };
+    transfer.data.total = transfer.len as u32;
+    (transfer.data.head, transfer.data.tail) = (0, 0);
+    if ring::emit(transfer.data) {
+        counter::bump(Counter::DataRecords);
+    }
+    transfer.step();
+}
+
+/// The `bytes` of one message of `sendmmsg` or `recvmmsg`.
+#[inline(never)]
+pub(crate) fn message(transfer: *mut Transfer, iovecs: u64, count: u64, bytes: u64) {
+    // SAFETY: the caller's own, in the map.
+    let transfer = unsafe { &mut *transfer };
+    transfer.left = bytes;
+    transfer.vector::<{ MESSAGE_SEGMENTS_MAX as u64 }>(iovecs, count);
+    transfer.rest();
+}
+
+/// `bytes` that follow and were not looked at.
+#[inline(always)]
+pub(crate) fn unseen(transfer: &mut Transfer, bytes: u64) {
+    transfer.left = bytes;
+    transfer.rest();
+}

@@ -1,0 +1,296 @@
+//! Connections: found by the address of their `struct sock`, told apart by the socket's inode number.
+//!
+//! The kernel reuses sock addresses. Closes are seen by a tracepoint, but the inode is what decides: a missed close
+//! costs a counter, not a mixed-up stream.
+
+use autospan_abi::limits::{CONNECTIONS_MAX, CONNECTS_MAX, LISTENERS_MAX, UNIX_PATH_BYTES};
+use autospan_abi::{ConnectionClosed, ConnectionOpened, Counter, Direction, ListenerKey, RecordKind, Role};
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::LruHashMap;
+
+use crate::bounds::at_most;
+use crate::identity::{self, Kind};
+use crate::kernel::{AF_UNIX, Sock, Socket};
+use crate::process::{self, Thread};
+use crate::{carrier, counter, ring};
+
+#[map]
+static CONNECTIONS: LruHashMap<u64, Connection> = LruHashMap::with_max_entries(CONNECTIONS_MAX, 0);
+
+/// Sockets that were seen to connect, by sock address: of every process, since many connect before they listen and so
+/// before they are traced.
+#[map]
+static CONNECTS: LruHashMap<u64, Connect> = LruHashMap::with_max_entries(CONNECTS_MAX, 0);
+
+/// Ports listened on, with the number of sockets that do.
+#[map]
+static LISTENERS: LruHashMap<ListenerKey, u32> = LruHashMap::with_max_entries(LISTENERS_MAX, 0);
+
+/// What is known of one end of a connection.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Connection {
+    pub(crate) id: u64,
+    inode: u64,
+    /// Positions: bytes that went by since the connection was first seen.
+    pub(crate) inbound: u64,
+    pub(crate) outbound: u64,
+    /// Client end: cause of the request written last, given back to the thread that reads the response.
+    last_cause: u64,
+    connect_cause: u64,
+    connect_tid: u32,
+    /// Bytes of the head that are still to be captured in the current direction.
+    pub(crate) head_left: u32,
+    /// [`Role`] as a number.
+    pub(crate) role: u8,
+    /// [`Direction`] of the last call as a number, or [`Connection::NO_DIRECTION`].
+    pub(crate) direction: u8,
+    reported: u8,
+    connect_seen: u8,
+    pad: u32,
+}
+
+/// Who connected a socket.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Connect {
+    cause: u64,
+    tid: u32,
+    /// 1: the process was traced already, so that nothing was missed.
+    traced: u32,
+}
+
+impl Connection {
+    pub(crate) const NO_DIRECTION: u8 = 0xff;
+    /// `role` of a socketpair: the two ends of one program talking to itself.
+    const UNNAMED: u8 = 0xff;
+
+    fn new(socket: Socket, connect: Option<Connect>) -> Self {
+        let connect_seen = connect.is_some_and(|connect| connect.traced != 0);
+        Self {
+            id: identity::unique(Kind::Connection),
+            inode: socket.inode,
+            inbound: 0,
+            outbound: 0,
+            last_cause: 0,
+            connect_cause: connect.map_or(0, |connect| connect.cause),
+            connect_tid: connect.map_or(0, |connect| connect.tid),
+            head_left: 0,
+            role: role(socket.sock, connect.is_some()),
+            direction: Self::NO_DIRECTION,
+            reported: 0,
+            connect_seen: u8::from(connect_seen),
+            pad: 0,
+        }
+    }
+
+    /// The request that a write belongs to, remembered for the thread that will read the response.
+    #[inline(always)]
+    pub(crate) fn cause_of_write(&mut self, tid: u32) -> u64 {
+        let first_of_opener = self.outbound == 0 && self.connect_cause != 0 && self.connect_tid == tid;
+        let cause = if first_of_opener { self.connect_cause } else { carrier::of(tid) };
+        // A later part of a request may be written by a thread that carries nothing; that takes nothing back.
+        if self.role == Role::Client as u8 && (cause != 0 || self.direction != Direction::Outbound as u8) {
+            self.last_cause = cause;
+        }
+        cause
+    }
+
+    /// Makes the thread that read carry on what it read. Returns the token of a request's bytes, 0 for a response.
+    #[inline(always)]
+    pub(crate) fn carry_after_read(&self, tid: u32) -> u64 {
+        if self.role == Role::Client as u8 {
+            carrier::set(tid, self.last_cause);
+            return 0;
+        }
+        let token = carrier::mint();
+        carrier::set(tid, token);
+        token
+    }
+}
+
+/// The connection of a socket, made known and reported if it is new. `None`: not a connection that is traced, or the
+/// table is full (counted).
+#[inline(always)]
+pub(crate) fn of(socket: Socket, thread: Thread) -> Option<&'static mut Connection> {
+    let mut found = lookup(socket);
+    if found.is_none() {
+        insert(socket);
+        found = lookup(socket);
+    }
+    let Some(connection) = found else {
+        counter::bump(Counter::LostConnectionsFull);
+        return None;
+    };
+    if connection.role == Connection::UNNAMED {
+        counter::bump(Counter::CallsNotSocket);
+        return None;
+    }
+    if connection.reported == 0 {
+        report(connection, socket.sock.0, (u64::from(thread.tgid) << 32) | u64::from(thread.tid));
+    }
+    Some(connection)
+}
+
+#[inline(always)]
+fn lookup(socket: Socket) -> Option<&'static mut Connection> {
+    let found = CONNECTIONS.get_ptr_mut(socket.sock.0)?;
+    // SAFETY: points into the map; two threads on one connection can mix counts, never memory.
+    let connection = unsafe { &mut *found };
+    if connection.inode == socket.inode { Some(connection) } else { None }
+}
+
+#[inline(never)]
+fn insert_new(sock: u64, inode: u64) {
+    let socket = Socket { sock: Sock(sock), inode };
+    if CONNECTIONS.get_ptr(sock).is_some() {
+        counter::bump(Counter::ConnectionsReused);
+    }
+    // SAFETY: copied at once.
+    let connect = unsafe { CONNECTS.get(sock) }.copied();
+    // A refusal shows in the lookup that follows.
+    let _ = CONNECTIONS.insert(sock, Connection::new(socket, connect), 0);
+}
+
+#[inline(always)]
+fn insert(socket: Socket) {
+    insert_new(socket.sock.0, socket.inode);
+}
+
+/// Which end this is. Connecting is evidence, listening on the local port is the second best.
+#[inline(always)]
+fn role(sock: Sock, connected: bool) -> u8 {
+    if sock.family() == AF_UNIX {
+        return unix_role(sock);
+    }
+    if connected || !is_listener(sock) {
+        return Role::Client as u8;
+    }
+    Role::Server as u8
+}
+
+/// An accepted socket shares its listener's address; a connecting one has none as a rule.
+#[inline(always)]
+fn unix_role(sock: Sock) -> u8 {
+    if sock.unix_address().is_some() {
+        return Role::Server as u8;
+    }
+    if sock.unix_peer().and_then(Sock::unix_address).is_some() {
+        return Role::Client as u8;
+    }
+    Connection::UNNAMED
+}
+
+/// Tells the agent who talks to whom. Where the ring is full, the next call on the connection tries again.
+#[inline(never)]
+fn report(connection: *mut Connection, sock: u64, thread: u64) {
+    let thread = Thread { tgid: (thread >> 32) as u32, tid: thread as u32 };
+    let sock = Sock(sock);
+    let Some(mut entry) = ring::reserve::<ConnectionOpened>() else { return };
+    // SAFETY: `connection` is an entry of the map, `entry` a reserved record, of which every byte is written.
+    unsafe {
+        describe(&mut *entry.as_mut_ptr(), &*connection, sock, thread);
+        (*connection).reported = 1;
+    }
+    entry.submit(0);
+    counter::bump(Counter::Connections);
+}
+
+#[inline(always)]
+fn describe(opened: &mut ConnectionOpened, connection: &Connection, sock: Sock, thread: Thread) {
+    let family = sock.family();
+    opened.header = ring::header(RecordKind::ConnectionOpened, size_of::<ConnectionOpened>() as u32, thread);
+    opened.connection = connection.id;
+    opened.sock = sock.0;
+    opened.inode = connection.inode;
+    opened.netns = sock.netns();
+    opened.family = family;
+    opened.role = connection.role;
+    opened.flags = if connection.connect_seen != 0 { ConnectionOpened::FLAG_CONNECT_SEEN } else { 0 };
+    opened.pad = 0;
+    opened.pad2 = [0; 4];
+    (opened.local_addr, opened.remote_addr) = sock.addresses(family);
+    if family == AF_UNIX { describe_unix(opened, sock) } else { describe_tcp(opened, sock) }
+}
+
+#[inline(always)]
+fn describe_tcp(opened: &mut ConnectionOpened, sock: Sock) {
+    opened.peer_sock = 0;
+    opened.local_port = sock.local_port();
+    opened.remote_port = sock.remote_port();
+    opened.unix_path_len = 0;
+    opened.unix_path = [0; UNIX_PATH_BYTES];
+}
+
+#[inline(always)]
+fn describe_unix(opened: &mut ConnectionOpened, sock: Sock) {
+    let peer = sock.unix_peer();
+    opened.peer_sock = peer.map_or(0, |peer| peer.0);
+    opened.local_port = 0;
+    opened.remote_port = 0;
+    opened.unix_path = [0; UNIX_PATH_BYTES];
+    let address = sock.unix_address().or_else(|| peer.and_then(Sock::unix_address));
+    let (path, len) = address.map_or((0, 0), |address| address.path());
+    let len = at_most(len, UNIX_PATH_BYTES as u64);
+    // SAFETY: the helper checks the source; `len` is within the array.
+    let failed = unsafe { bpf_probe_read_kernel((&raw mut opened.unix_path).cast(), len as u32, path as *const _) };
+    opened.unix_path_len = if failed == 0 { len as u16 } else { 0 };
+}
+
+/// A socket begins to connect, in the thread that asked for it.
+#[inline(always)]
+pub(crate) fn connecting(sock: Sock, thread: Thread) {
+    let traced = u32::from(process::is_target(thread.tgid));
+    let connect = Connect { cause: carrier::of(thread.tid), tid: thread.tid, traced };
+    if CONNECTS.insert(sock.0, connect, 0).is_err() {
+        counter::bump(Counter::LostConnectionsFull);
+    }
+}
+
+/// A socket was accepted: whatever connected at this address before is gone.
+#[inline(always)]
+pub(crate) fn accepted(sock: Sock) {
+    let _ = CONNECTS.remove(sock.0);
+}
+
+#[inline(always)]
+pub(crate) fn closed(sock: Sock, thread: Thread) {
+    let _ = CONNECTS.remove(sock.0);
+    let Some(connection) = CONNECTIONS.get_ptr(sock.0) else { return };
+    // SAFETY: points into the map.
+    let connection = unsafe { &*connection };
+    if connection.reported != 0 {
+        ring::emit(ConnectionClosed {
+            header: ring::header(RecordKind::ConnectionClosed, size_of::<ConnectionClosed>() as u32, thread),
+            connection: connection.id,
+            inbound_bytes: connection.inbound,
+            outbound_bytes: connection.outbound,
+        });
+    }
+    let _ = CONNECTIONS.remove(sock.0);
+}
+
+#[inline(always)]
+fn is_listener(sock: Sock) -> bool {
+    LISTENERS.get_ptr(sock.listener_key()).is_some()
+}
+
+#[inline(always)]
+pub(crate) fn listening(sock: Sock) {
+    let key = sock.listener_key();
+    // SAFETY: a copy of a number.
+    let count = unsafe { LISTENERS.get(key) }.copied().unwrap_or(0);
+    let _ = LISTENERS.insert(key, count + 1, 0);
+}
+
+#[inline(always)]
+pub(crate) fn listening_ended(sock: Sock) {
+    let key = sock.listener_key();
+    // SAFETY: a copy of a number.
+    match unsafe { LISTENERS.get(key) }.copied() {
+        None => {}
+        Some(count) if count > 1 => drop(LISTENERS.insert(key, count - 1, 0)),
+        Some(_) => drop(LISTENERS.remove(key)),
+    }
+}

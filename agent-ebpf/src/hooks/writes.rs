@@ -1,0 +1,145 @@
+//! Calls that write (write, writev, sendto, sendmsg, sendmmsg, sendfile64, splice), and the exits of both families.
+
+use autospan_abi::Counter;
+use autospan_abi::limits::MESSAGES_MAX;
+use aya_ebpf::macros::tracepoint;
+use aya_ebpf::programs::TracePointContext;
+
+use super::{MMSGHDR_BYTES, MMSGHDR_LEN_OFFSET, argument, iovecs, result};
+use crate::call::{self, Layout};
+use crate::capture::{self, Transfer};
+use crate::process::{self, Thread};
+use crate::{connection, counter};
+
+#[tracepoint]
+pub fn enter_write(ctx: TracePointContext) -> u32 {
+    if let Some(thread) = process::current_target() {
+        call::writes(thread, argument(&ctx, 0), Layout::Buffer, argument(&ctx, 1), 1);
+    }
+    0
+}
+
+#[tracepoint]
+pub fn enter_writev(ctx: TracePointContext) -> u32 {
+    if let Some(thread) = process::current_target() {
+        call::writes(thread, argument(&ctx, 0), Layout::Vector, argument(&ctx, 1), argument(&ctx, 2));
+    }
+    0
+}
+
+#[tracepoint]
+pub fn enter_sendmsg(ctx: TracePointContext) -> u32 {
+    let Some(thread) = process::current_target() else { return 0 };
+    match iovecs(argument(&ctx, 1)) {
+        Some((array, count)) => call::writes(thread, argument(&ctx, 0), Layout::Vector, array, count),
+        None => counter::bump(Counter::LostUserRead),
+    }
+    0
+}
+
+#[tracepoint]
+pub fn enter_sendmmsg(ctx: TracePointContext) -> u32 {
+    if let Some(thread) = process::current_target() {
+        call::writes(thread, argument(&ctx, 0), Layout::Messages, argument(&ctx, 1), argument(&ctx, 2));
+    }
+    0
+}
+
+#[tracepoint]
+pub fn enter_sendfile(ctx: TracePointContext) -> u32 {
+    if let Some(thread) = process::current_target() {
+        call::writes(thread, argument(&ctx, 0), Layout::Unseen, 0, 0);
+    }
+    0
+}
+
+/// One end of a splice is a pipe, the other may be a socket: where bytes come out, or where they go in.
+#[tracepoint]
+pub fn enter_splice(ctx: TracePointContext) -> u32 {
+    let Some(thread) = process::current_target() else { return 0 };
+    call::writes(thread, argument(&ctx, 2), Layout::Unseen, 0, 0);
+    call::reads(thread, argument(&ctx, 0), Layout::Unseen, 0, 0);
+    0
+}
+
+/// Exit of every call whose result is a number of bytes.
+#[tracepoint]
+pub fn exit_transfer(ctx: TracePointContext) -> u32 {
+    if let Some(thread) = process::current_target() {
+        moved(thread, result(&ctx));
+    }
+    0
+}
+
+#[inline(always)]
+fn moved(thread: Thread, result: i64) {
+    let Some(call) = call::take(thread) else { return };
+    if result <= 0 {
+        return;
+    }
+    let Some(connection) = connection::of(call.socket(), thread) else { return };
+    if let Some(transfer) = Transfer::begin(connection, &call, thread, result as u64) {
+        transfer.run(&call);
+    }
+}
+
+/// Messages of one call whose lengths are added up.
+const MESSAGES_COUNTED_MAX: u64 = 64;
+
+/// Exit of `sendmmsg` and `recvmmsg`, whose result is a number of messages.
+#[tracepoint]
+pub fn exit_messages(ctx: TracePointContext) -> u32 {
+    if let Some(thread) = process::current_target() {
+        moved_messages(thread, result(&ctx));
+    }
+    0
+}
+
+#[inline(always)]
+fn moved_messages(thread: Thread, result: i64) {
+    let Some(call) = call::take(thread) else { return };
+    if result <= 0 || call.layout != Layout::Messages as u8 {
+        return;
+    }
+    let count = result as u64;
+    let bytes = message_bytes(call.source, count);
+    let Some(connection) = connection::of(call.socket(), thread) else { return };
+    if let Some(transfer) = Transfer::begin(connection, &call, thread, bytes) {
+        messages(transfer, call.source, count, bytes);
+    }
+}
+
+#[inline(always)]
+fn messages(transfer: &mut Transfer, array: u64, count: u64, bytes: u64) {
+    let mut rest = bytes;
+    for index in 0..u64::from(MESSAGES_MAX) {
+        if index >= count {
+            break;
+        }
+        let header = array + index * MMSGHDR_BYTES;
+        let (Some((iovecs, count)), Some(len)) = (iovecs(header), message_len(header)) else { break };
+        capture::message(transfer, iovecs, count, len);
+        rest = rest.saturating_sub(len);
+    }
+    if count > u64::from(MESSAGES_MAX) {
+        counter::bump(Counter::SegmentsSkipped);
+    }
+    capture::unseen(transfer, rest);
+}
+
+#[inline(always)]
+fn message_bytes(array: u64, count: u64) -> u64 {
+    let mut bytes = 0;
+    for index in 0..MESSAGES_COUNTED_MAX {
+        if index >= count {
+            break;
+        }
+        bytes += message_len(array + index * MMSGHDR_BYTES).unwrap_or(0);
+    }
+    bytes
+}
+
+#[inline(always)]
+fn message_len(mmsghdr: u64) -> Option<u64> {
+    capture::read_user::<u32>(mmsghdr + MMSGHDR_LEN_OFFSET).map(u64::from)
+}

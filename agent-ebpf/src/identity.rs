@@ -1,0 +1,34 @@
+//! Unique numbers without atomics: a counter per CPU, the CPU's number above it.
+
+use aya_ebpf::helpers::bpf_get_smp_processor_id;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::PerCpuArray;
+
+/// Bits of the counter: 2^48 connections per CPU, 2^16 CPUs.
+const COUNTER_BITS: u32 = 48;
+
+#[repr(u32)]
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    Connection,
+    Token,
+}
+const KINDS: u32 = 2;
+
+#[map]
+static IDENTITIES: PerCpuArray<u64> = PerCpuArray::with_max_entries(KINDS, 0);
+
+/// A number that this run never gave out before, not 0.
+///
+/// Only for programs on system calls: they do not interrupt one another on a CPU.
+#[inline(always)]
+pub(crate) fn unique(kind: Kind) -> u64 {
+    let Some(slot) = IDENTITIES.get_ptr_mut(kind as u32) else { return 0 };
+    // SAFETY: this CPU's own slot, see above.
+    let count = unsafe {
+        *slot += 1;
+        *slot
+    };
+    // SAFETY: the helper has no preconditions.
+    (u64::from(unsafe { bpf_get_smp_processor_id() }) << COUNTER_BITS) | count
+}

@@ -1,0 +1,106 @@
+//! Loading and attaching, one program at a time: a refusal costs one capability, and the rest goes on.
+
+use std::collections::HashMap;
+
+use aya::Ebpf;
+use aya::programs::{Program, ProgramError, RawTracePoint, TracePoint};
+
+use super::capability::{Capability, Loss};
+use super::program::{Hook, Plan};
+
+/// Loads and attaches what the plans name.
+#[derive(Debug)]
+pub(crate) struct Attacher<'a> {
+    ebpf: &'a mut Ebpf,
+    /// Outcome of loading each program, so that each is loaded once.
+    loaded: HashMap<&'static str, Result<(), Loss>>,
+}
+
+impl<'a> Attacher<'a> {
+    pub(crate) fn new(ebpf: &'a mut Ebpf) -> Self {
+        Self { ebpf, loaded: HashMap::new() }
+    }
+
+    /// `offsets`: why the kernel's structs are unknown, if they are.
+    pub(crate) fn run(&mut self, plan: &Plan, offsets: Option<&Loss>) -> Capability {
+        let outcome = match offsets {
+            Some(loss) if plan.needs_offsets => Err(loss.clone()),
+            _ => plan.attachments.iter().try_for_each(|(program, hook)| self.attach(program, *hook)),
+        };
+        Capability { name: plan.capability, without: plan.without, loss: outcome.err() }
+    }
+
+    fn attach(&mut self, program: &'static str, hook: Hook) -> Result<(), Loss> {
+        self.load(program)?;
+        match hook {
+            Hook::Tracepoint(category, name) => {
+                let attached = self.program::<TracePoint>(program)?.attach(category, name).map(drop);
+                attached.map_err(|error| cannot_attach(program, &format!("{category}:{name}"), &error))
+            }
+            Hook::RawTracepoint(name) => {
+                let attached = self.program::<RawTracePoint>(program)?.attach(name).map(drop);
+                attached.map_err(|error| cannot_attach(program, name, &error))
+            }
+        }
+    }
+
+    fn load(&mut self, name: &'static str) -> Result<(), Loss> {
+        if let Some(outcome) = self.loaded.get(name) {
+            return outcome.clone();
+        }
+        let outcome = match self.ebpf.program_mut(name) {
+            Some(Program::TracePoint(program)) => program.load(),
+            Some(Program::RawTracePoint(program)) => program.load(),
+            _ => return Err(foreign_object(name)),
+        };
+        let outcome = outcome.map_err(|error| cannot_load(name, &error));
+        self.loaded.insert(name, outcome.clone());
+        outcome
+    }
+
+    fn program<'p, P>(&'p mut self, name: &str) -> Result<&'p mut P, Loss>
+    where
+        &'p mut P: TryFrom<&'p mut Program>,
+    {
+        let program = self.ebpf.program_mut(name).and_then(|program| program.try_into().ok());
+        program.ok_or_else(|| foreign_object(name))
+    }
+}
+
+fn foreign_object(program: &str) -> Loss {
+    Loss {
+        why: format!("the object has no program {program}"),
+        remedy: "use the object that this agent was built with".into(),
+    }
+}
+
+fn cannot_load(program: &str, error: &ProgramError) -> Loss {
+    let why = match error {
+        ProgramError::LoadError { io_error, verifier_log } => {
+            let log = verifier_log.to_string();
+            tracing::debug!(program, %log, "refused");
+            format!("the kernel refused {program}: {io_error} ({})", verdict(&log))
+        }
+        error => format!("{program} cannot be loaded: {}", chain(error)),
+    };
+    Loss { why, remedy: "a newer kernel, or a report of this line with the kernel's version".into() }
+}
+
+fn cannot_attach(program: &str, hook: &str, error: &ProgramError) -> Loss {
+    Loss {
+        why: format!("{program} cannot be attached to {hook}: {}", chain(error)),
+        remedy: "a kernel built with CONFIG_FTRACE_SYSCALLS and CONFIG_BPF_EVENTS".into(),
+    }
+}
+
+/// The verifier's last words before its statistics.
+fn verdict(log: &str) -> &str {
+    let lines = log.lines().rev().filter(|line| !line.trim().is_empty());
+    lines.into_iter().find(|line| !line.starts_with("processed ")).unwrap_or("no verifier log")
+}
+
+/// An error with all its causes on one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

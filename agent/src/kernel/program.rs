@@ -1,0 +1,83 @@
+//! The programs of the object and where each is attached, by the capability they make up.
+
+/// Where the kernel calls a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hook {
+    /// `category:name` as in tracefs.
+    Tracepoint(&'static str, &'static str),
+    RawTracepoint(&'static str),
+}
+
+/// One thing to lose: the programs that only make sense together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) capability: &'static str,
+    pub(crate) without: &'static str,
+    /// Program and hook, in the order of attaching: exits before entries, so that no entry waits for an exit.
+    pub(crate) attachments: &'static [(&'static str, Hook)],
+    /// Follows kernel structs, and so needs their offsets.
+    pub(crate) needs_offsets: bool,
+}
+
+macro_rules! syscall {
+    ($capability:literal, $name:literal, $enter:literal, $exit:literal, $without:literal) => {
+        Plan {
+            capability: $capability,
+            without: $without,
+            attachments: &[
+                ($exit, Hook::Tracepoint("syscalls", concat!("sys_exit_", $name))),
+                ($enter, Hook::Tracepoint("syscalls", concat!("sys_enter_", $name))),
+            ],
+            needs_offsets: true,
+        }
+    };
+}
+
+pub(crate) const PLANS: &[Plan] = &[
+    Plan {
+        capability: "process end",
+        without: "processes that end stay in the tables until their number is used again",
+        attachments: &[("process_exit", Hook::RawTracepoint("sched_process_exit"))],
+        needs_offsets: true,
+    },
+    Plan {
+        capability: "process start",
+        without: "children of traced processes are found by the next scan of /proc, not at once",
+        attachments: &[("process_fork", Hook::RawTracepoint("sched_process_fork"))],
+        needs_offsets: true,
+    },
+    Plan {
+        capability: "process exec",
+        without: "programs that a process turns into are found by the next scan of /proc, not at once",
+        attachments: &[("process_exec", Hook::RawTracepoint("sched_process_exec"))],
+        needs_offsets: false,
+    },
+    Plan {
+        capability: "tcp lifecycle",
+        without: "the ends of connections are guessed from listening ports, closes from silence",
+        attachments: &[("sock_state", Hook::RawTracepoint("inet_sock_set_state"))],
+        needs_offsets: true,
+    },
+    syscall!("listen", "listen", "enter_listen", "exit_listen", "new servers are found by the next scan of /proc"),
+    Plan {
+        capability: "accept",
+        without: "servers on an inherited listening socket are found by the next scan of /proc",
+        attachments: &[
+            ("exit_accept", Hook::Tracepoint("syscalls", "sys_exit_accept")),
+            ("exit_accept", Hook::Tracepoint("syscalls", "sys_exit_accept4")),
+        ],
+        needs_offsets: true,
+    },
+    syscall!("read", "read", "enter_read", "exit_transfer", "bytes received with read"),
+    syscall!("write", "write", "enter_write", "exit_transfer", "bytes sent with write"),
+    syscall!("recvfrom", "recvfrom", "enter_recvfrom", "exit_transfer", "bytes received with recv and recvfrom"),
+    syscall!("sendto", "sendto", "enter_write", "exit_transfer", "bytes sent with send and sendto"),
+    syscall!("readv", "readv", "enter_readv", "exit_transfer", "bytes received with readv"),
+    syscall!("writev", "writev", "enter_writev", "exit_transfer", "bytes sent with writev"),
+    syscall!("recvmsg", "recvmsg", "enter_recvmsg", "exit_transfer", "bytes received with recvmsg"),
+    syscall!("sendmsg", "sendmsg", "enter_sendmsg", "exit_transfer", "bytes sent with sendmsg"),
+    syscall!("sendfile", "sendfile64", "enter_sendfile", "exit_transfer", "bytes sent with sendfile"),
+    syscall!("splice", "splice", "enter_splice", "exit_transfer", "bytes moved with splice"),
+    // syscall!("recvmmsg", "recvmmsg", "enter_recvmmsg", "exit_messages", "bytes received with recvmmsg"),
+    // syscall!("sendmmsg", "sendmmsg", "enter_sendmmsg", "exit_messages", "bytes sent with sendmmsg"),
+];

@@ -16,7 +16,7 @@ mod worker;
 
 pub use counter::{Counter, ExportCounters};
 pub use environment::InvalidVariable;
-pub use otlp::{Headers, OtlpConfig, Protocol, TlsFiles};
+pub use otlp::{Headers, OtlpConfig, Protocol, TlsFiles, scope, span_data};
 
 use crate::process::Resource;
 use autospan_core::span::Span;

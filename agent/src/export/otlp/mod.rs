@@ -8,6 +8,7 @@ mod span_data;
 mod transport;
 
 pub use config::{Headers, OtlpConfig, Protocol, TlsFiles};
+pub use span_data::{scope, span_data};
 
 use super::counter::{Counter, Counters};
 use super::{ExportError, ExportSpan};

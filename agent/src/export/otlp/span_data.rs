@@ -7,11 +7,13 @@ use opentelemetry::{Array, InstrumentationScope, KeyValue, StringValue};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-pub(super) fn scope() -> InstrumentationScope {
+/// The scope that all spans are exported under.
+pub fn scope() -> InstrumentationScope {
     InstrumentationScope::builder("autospan").with_version(env!("CARGO_PKG_VERSION")).build()
 }
 
-pub(super) fn span_data(span: &Span, scope: &InstrumentationScope) -> SpanData {
+/// The SDK's form of a span.
+pub fn span_data(span: &Span, scope: &InstrumentationScope) -> SpanData {
     let (parent_span_id, parent_span_is_remote) = match span.parent {
         Some(Parent { span_id, remote }) => (SpanId::from_bytes(span_id), remote),
         None => (SpanId::INVALID, false),

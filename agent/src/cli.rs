@@ -15,8 +15,7 @@ const CAPTURED_HEADERS_MAX: usize = 64;
 const RECORD_BYTES_DEFAULT: u64 = 1 << 30;
 
 const AFTER_HELP: &str = "\
-Without selectors every service is watched: each process that listens on a TCP or unix socket, now or later, and the
-processes that it forks. Nothing is restarted, configured or changed.
+Without selectors every service is watched: each process that listens on a TCP or unix socket, now or later, and the processes that it forks. Nothing is restarted, configured or changed.
 
 Exit status:
   0  ended as asked (doctor: tracing can work here)
@@ -36,12 +35,12 @@ Examples:
 #[derive(Debug, Parser)]
 #[command(name = "autospan", version, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
 pub struct Cli {
-    #[command(flatten)]
-    pub run: RunArgs,
-
     /// What to log to standard error
     #[arg(long, global = true, value_enum, default_value_t = LogLevel::Info, value_name = "LEVEL")]
     pub log: LogLevel,
+
+    #[command(flatten)]
+    pub run: RunArgs,
 
     #[command(subcommand)]
     pub command: Option<Command>,

@@ -2,10 +2,14 @@
 //! live here and nowhere in the core.
 
 pub mod cli;
+pub mod clock;
+pub mod doctor;
 pub mod export;
 pub mod kernel;
+pub mod privilege;
 pub mod process;
 pub mod record;
 pub mod replay;
+pub mod run;
 pub mod stats;
 pub mod tracer;

@@ -1,10 +1,11 @@
-use anyhow::{Context, Result};
-use autospan::cli::{Cli, Command, ReplayArgs};
+use anyhow::{Result, anyhow};
+use autospan::cli::{Cli, Command, DoctorArgs, KernelArgs, RecordArgs, ReplayArgs, RunArgs, WatchArgs};
 use autospan::export::InvalidVariable;
 use autospan::replay::{Replayed, replay};
+use autospan::run::RunConfig;
 use autospan::stats;
 use clap::Parser;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use tokio::runtime::Runtime;
 
@@ -15,16 +16,60 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     start_log(&cli);
     dispatch(cli).unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        // Errors say their cause themselves.
+        eprintln!("error: {error}");
         if error.is::<InvalidVariable>() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
     })
 }
 
 fn dispatch(cli: Cli) -> Result<ExitCode> {
     match cli.command {
+        None => run(&cli.run),
+        Some(Command::Record(args)) => record(&args),
         Some(Command::Replay(args)) => show(&args),
-        _ => anyhow::bail!("waits for the kernel side"),
+        Some(Command::Doctor(args)) => doctor(&args),
     }
+}
+
+fn run(args: &RunArgs) -> Result<ExitCode> {
+    let config = RunConfig {
+        export: Some(args.output.export()?),
+        record: None,
+        stats: args.output.stats.is_some(),
+        stats_interval: args.output.stats_interval(),
+        ..watch(&args.watch, &args.kernel)
+    };
+    trace(config)
+}
+
+fn record(args: &RecordArgs) -> Result<ExitCode> {
+    let record = Some((args.file.clone(), args.max_bytes));
+    trace(RunConfig { record, ..watch(&args.watch, &args.kernel) })
+}
+
+fn watch(watch: &WatchArgs, kernel: &KernelArgs) -> RunConfig {
+    RunConfig {
+        selector: watch.selector(),
+        engine: watch.capture.engine(),
+        bpf_object: kernel.bpf_object.clone(),
+        debug_kernel_log: kernel.debug_kernel_log,
+        export: None,
+        record: None,
+        stats: false,
+        stats_interval: None,
+    }
+}
+
+fn trace(config: RunConfig) -> Result<ExitCode> {
+    runtime()?.block_on(autospan::run::run(config))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn doctor(args: &DoctorArgs) -> Result<ExitCode> {
+    let report = autospan::doctor::examine(args.kernel.bpf_object.clone());
+    // Whoever reads this may have seen enough.
+    let _ = std::io::stdout().write_all(report.text.as_bytes());
+    Ok(if report.can_trace { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn show(args: &ReplayArgs) -> Result<ExitCode> {
@@ -48,7 +93,8 @@ fn show(args: &ReplayArgs) -> Result<ExitCode> {
 /// The engine runs on the main thread; what is sent and written, on one other.
 fn runtime() -> Result<Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.worker_threads(1).enable_all().build().context("cannot start the threads that export spans")
+    let built = builder.worker_threads(1).enable_all().build();
+    built.map_err(|error| anyhow!("cannot start the thread that exports spans: {error}"))
 }
 
 /// Our own lines at the level asked for; those of libraries only when something is wrong.

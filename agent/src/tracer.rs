@@ -82,6 +82,13 @@ impl Tracer {
         Some(identity)
     }
 
+    /// As [`Tracer::attached`], for a process that may be known already.
+    pub fn sighted(&mut self, pid: u32) {
+        if self.processes.get(pid).is_none() {
+            self.attached(pid);
+        }
+    }
+
     /// What was to be judged since the last call.
     pub fn take_lifecycle(&mut self) -> Vec<Lifecycle> {
         std::mem::take(&mut self.lifecycle)
@@ -114,12 +121,12 @@ impl Tracer {
 
     fn process_event(&mut self, event: &Event<'_>) {
         match event.kind {
-            EventKind::Opened(_) if self.processes.get(event.tgid).is_none() => drop(self.attached(event.tgid)),
+            EventKind::Opened(_) => self.sighted(event.tgid),
             EventKind::Forked { child_tgid } => self.forked(event.tgid, child_tgid),
             EventKind::Executed => self.lifecycle.push(Lifecycle::Executed { pid: event.tgid }),
             EventKind::Listening { port, .. } => self.lifecycle.push(Lifecycle::Listening { pid: event.tgid, port }),
             EventKind::Exited => self.processes.exited(event.tgid, event.at),
-            EventKind::Opened(_) | EventKind::Data(_) | EventKind::Closed { .. } => {}
+            EventKind::Data(_) | EventKind::Closed { .. } => {}
         }
     }
 

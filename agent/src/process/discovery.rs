@@ -23,7 +23,7 @@ pub struct Scan {
     pub targets: Vec<(u32, Vec<Listener>)>,
     /// Processes that must not become targets later.
     pub excluded: Vec<u32>,
-    /// Network namespace and port of every listening TCP socket, whoever holds it.
+    /// Network namespace and port of each listening TCP socket, whoever holds it.
     pub listeners: Vec<(u32, u16)>,
 }
 

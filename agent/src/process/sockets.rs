@@ -35,12 +35,9 @@ impl Listeners {
         self.0.get(&inode).copied()
     }
 
-    /// TCP ports, without repetition, in no order.
-    pub fn ports(&self) -> impl Iterator<Item = u16> {
-        let mut ports: Vec<u16> = self.0.values().filter_map(|listener| listener.port()).collect();
-        ports.sort_unstable();
-        ports.dedup();
-        ports.into_iter()
+    /// Ports of the TCP sockets; one that several sockets share comes once for each.
+    pub fn ports(&self) -> impl Iterator<Item = u16> + '_ {
+        self.0.values().filter_map(|listener| listener.port())
     }
 
     /// Those that `process` holds an open descriptor of.

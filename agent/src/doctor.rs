@@ -1,0 +1,179 @@
+//! `autospan doctor`: what this kernel and each running service allow, what is lost and why, what would bring it back.
+
+use crate::kernel::{Capability, Kernel, LoadOptions};
+use crate::privilege;
+use crate::process::resource::Host;
+use crate::process::runtime::Language;
+use crate::process::sockets::Listener;
+use crate::process::{Discovery, Identity, Processes, Selector, Snapshot};
+use autospan_core::fact::Threads;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+/// Bytes of `/proc/<pid>/maps` that are read.
+const MAPS_BYTES_MAX: u64 = 4 << 20;
+
+/// What was found.
+#[derive(Debug)]
+pub struct Report {
+    pub text: String,
+    /// Traces can be had on this machine, now, by this user.
+    pub can_trace: bool,
+}
+
+/// Looks at everything. Loads the programs for a moment, to see whether the kernel takes them.
+pub fn examine(bpf_object: Option<PathBuf>) -> Report {
+    let (capabilities, obstacle) = kernel_side(bpf_object);
+    let mut text = format!("{}\n\nKernel side\n", machine());
+    if capabilities.is_empty() {
+        text.push_str("  nothing works: see the end\n");
+    }
+    for capability in &capabilities {
+        push_capability(&mut text, capability);
+    }
+    push_services(&mut text);
+    push_verdict(&mut text, obstacle.as_deref());
+    Report { text, can_trace: obstacle.is_none() }
+}
+
+/// What works, and why nothing does.
+fn kernel_side(object: Option<PathBuf>) -> (Vec<Capability>, Option<String>) {
+    if let Err(unprivileged) = privilege::check() {
+        return (Vec::new(), Some(unprivileged.to_string()));
+    }
+    match Kernel::load(&LoadOptions { object, ..LoadOptions::default() }) {
+        Ok(kernel) => (kernel.capabilities().to_vec(), None),
+        Err(error) => (Vec::new(), Some(error.to_string())),
+    }
+}
+
+fn machine() -> String {
+    let line = |path| std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
+    let (version, kernel) = (env!("CARGO_PKG_VERSION"), line("/proc/sys/kernel/osrelease"));
+    format!("autospan {version} on Linux {kernel}, {}", std::env::consts::ARCH)
+}
+
+fn push_capability(text: &mut String, capability: &Capability) {
+    // Writing to a String cannot fail.
+    let _ = match &capability.loss {
+        None => writeln!(text, "  works  {}", capability.name),
+        Some(loss) => writeln!(
+            text,
+            "  LOST   {}\n         without it: {}\n         why: {}\n         remedy: {}",
+            capability.name, capability.without, loss.why, loss.remedy
+        ),
+    };
+}
+
+fn push_services(text: &mut String) {
+    let scan = Discovery::new(Selector::default()).scan();
+    let mut processes = Processes::new(Host::read());
+    let _ = writeln!(text, "\nServices");
+    let mut seen = 0;
+    for (pid, listeners) in scan.targets {
+        if let Some(identity) = processes.inspect(pid) {
+            push_service(text, pid, &identity, &listeners);
+            seen += 1;
+        }
+    }
+    if seen == 0 {
+        let _ = writeln!(text, "  none: no process that can be looked at listens on a socket");
+    }
+}
+
+fn push_service(text: &mut String, pid: u32, identity: &Identity, listeners: &[Listener]) {
+    let name = &identity.resource.service_name;
+    let _ = writeln!(text, "  {pid:<8}{name:<24}{:<16}{}", identity.runtime.to_string(), places(listeners));
+    let _ = writeln!(
+        text,
+        "          traced: HTTP/1.0 and 1.1 in the clear, over TCP and unix sockets; {}",
+        parents(identity)
+    );
+    if let Some(library) = tls_library(pid, identity.runtime.language) {
+        let _ = writeln!(text, "          not traced: TLS connections ({library}); their content cannot be read yet");
+    }
+}
+
+fn places(listeners: &[Listener]) -> String {
+    let mut places: Vec<String> = listeners
+        .iter()
+        .map(|listener| match listener {
+            Listener::Tcp(port) => format!(":{port}"),
+            Listener::Unix => "unix".to_owned(),
+        })
+        .collect();
+    places.sort_unstable();
+    places.dedup();
+    places.join(" ")
+}
+
+/// How outgoing calls find the request that they were made for.
+fn parents(identity: &Identity) -> &'static str {
+    match identity.runtime.language.threads() {
+        Threads::Owned => "calls by the thread of their request",
+        Threads::Multiplexed => {
+            "calls have a parent where one request was in flight: goroutines move between threads, and are not followed yet"
+        }
+        Threads::Unproven => {
+            "calls have a parent where one request was in flight: how this program uses its threads is not known"
+        }
+    }
+}
+
+/// What the process would speak TLS with.
+fn tls_library(pid: u32, language: Language) -> Option<String> {
+    const LIBRARIES: [&str; 5] = ["libssl.so", "libssl-", "libgnutls.so", "libssl3.so", "libboringssl"];
+    match language {
+        Language::NodeJs => return Some("OpenSSL inside Node".to_owned()),
+        Language::Go => return Some("crypto/tls of Go".to_owned()),
+        Language::Java => return Some("JSSE".to_owned()),
+        _ => {}
+    }
+    let maps = Snapshot::read(pid)?.read_text("maps", MAPS_BYTES_MAX)?;
+    let files = maps.lines().filter_map(|line| line.rsplit('/').next());
+    files.into_iter().find(|file| LIBRARIES.iter().any(|library| file.starts_with(library))).map(str::to_owned)
+}
+
+fn push_verdict(text: &mut String, obstacle: Option<&str>) {
+    let _ = match obstacle {
+        None => writeln!(text, "\nTracing works here."),
+        Some(obstacle) => writeln!(text, "\nTracing CANNOT work here:\n{obstacle}"),
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::Loss;
+
+    #[test]
+    fn losses_come_with_their_remedy() {
+        let mut text = String::new();
+        push_capability(&mut text, &Capability { name: "reads", without: "nothing is seen", loss: None });
+        let loss = Loss { why: "no tracefs".to_owned(), remedy: "mount it".to_owned() };
+        push_capability(&mut text, &Capability { name: "writes", without: "half is seen", loss: Some(loss) });
+        assert_eq!(
+            text,
+            "  works  reads\n  LOST   writes\n         without it: half is seen\n         why: no tracefs\n         remedy: \
+             mount it\n"
+        );
+    }
+
+    #[test]
+    fn services_are_listed_with_what_is_traced() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("bound").port();
+        let mut processes = Processes::new(Host::default());
+        let own = processes.inspect(std::process::id()).expect("this process");
+        let mut text = String::new();
+        push_service(&mut text, std::process::id(), &own, &[Listener::Tcp(port), Listener::Unix]);
+        assert!(text.contains(&format!(":{port} unix")) && text.contains("traced: HTTP/1.0 and 1.1"), "{text}");
+    }
+
+    #[test]
+    fn the_verdict_names_the_obstacle() {
+        let mut text = String::new();
+        push_verdict(&mut text, Some("no root"));
+        assert!(text.contains("CANNOT") && text.contains("no root"));
+    }
+}

@@ -82,9 +82,10 @@ pub struct RunConfig {
 /// # Errors
 /// Where tracing cannot work at all.
 pub async fn run(config: RunConfig) -> Result<(), RunError> {
-    let mut stop = Stop::new()?;
     let (stats, interval) = (config.stats, config.stats_interval);
+    // Until everything is loaded there is nothing to flush: a signal just ends the process.
     let mut agent = Agent::start(config)?;
+    let mut stop = Stop::new()?;
     agent.trace(&mut stop, interval).await?;
     tokio::select! {
         result = agent.finish(stats) => result,
@@ -140,6 +141,7 @@ impl Agent {
             object: config.bpf_object,
             debug_log: config.debug_kernel_log,
         })?;
+        report_losses(&kernel);
         let mut tracer = Tracer::new(Engine::new(config.engine), Processes::new(Host::read()), exporter, recording);
         tracer.fact(Fact::Session { secret: secret()? });
         tracer.fact(clock::fact());

@@ -3,6 +3,7 @@
 mod bench;
 mod build_ebpf;
 mod demo;
+mod docs;
 mod program;
 mod setup;
 mod test;
@@ -23,6 +24,8 @@ struct Cli {
 enum Command {
     /// Builds the kernel programs into agent/bpf/, or compares what is there with a fresh build.
     BuildEbpf(build_ebpf::Args),
+    /// Writes the reference tables, or compares them with the code.
+    Docs(docs::Args),
     /// Installs what the tests, the demo and the benchmark need.
     Setup(setup::Args),
     /// Everything that must hold.
@@ -38,6 +41,7 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::BuildEbpf(args) => build_ebpf::run(&args),
+        Command::Docs(args) => docs::docs(&args),
         Command::Setup(args) => setup::install(&args),
         Command::Test(args) => test::test(&args),
         Command::Demo(args) => demo::demo(&args),

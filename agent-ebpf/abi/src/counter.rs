@@ -2,11 +2,11 @@
 //! `COUNTERS`.
 
 macro_rules! counters {
-    ($( $(#[$doc:meta])* $name:ident = $text:literal, )+) => {
+    ($( $(#[doc = $doc:literal])+ $name:ident = $text:literal, )+) => {
         /// A kernel-side counter.
         #[repr(u32)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Counter { $( $(#[$doc])* $name, )+ }
+        pub enum Counter { $( $(#[doc = $doc])+ $name, )+ }
 
         impl Counter {
             /// All of them, in the order of their numbers.
@@ -16,6 +16,11 @@ macro_rules! counters {
             pub const fn name(self) -> &'static str {
                 match self { $( Self::$name => $text, )+ }
             }
+
+            /// What it counts, in a sentence.
+            pub const fn meaning(self) -> &'static str {
+                match self { $( Self::$name => concat!($( $doc ),+).trim_ascii_start(), )+ }
+            }
         }
     };
 }
@@ -23,9 +28,9 @@ macro_rules! counters {
 counters! {
     /// Calls of targets that were looked at.
     Calls = "calls",
-    /// … whose file descriptor is not a stream socket.
+    /// Calls of targets whose file descriptor is not a stream socket.
     CallsNotSocket = "calls.not_socket",
-    /// … on a connection with policy `Ignore`.
+    /// Calls of targets on a connection with policy `Ignore`.
     CallsIgnored = "calls.ignored",
     /// Data records written.
     DataRecords = "data.records",

@@ -1,10 +1,10 @@
 //! Engine counters: every loss and every decision has a name.
 
 macro_rules! counters {
-    ($( $(#[$doc:meta])* $name:ident = $text:literal, )+) => {
+    ($( $(#[doc = $doc:literal])+ $name:ident = $text:literal, )+) => {
         /// An engine counter.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Counter { $( $(#[$doc])* $name, )+ }
+        pub enum Counter { $( $(#[doc = $doc])+ $name, )+ }
 
         impl Counter {
             /// All of them, in the order of their numbers.
@@ -13,6 +13,11 @@ macro_rules! counters {
             /// Name shown to the user.
             pub const fn name(self) -> &'static str {
                 match self { $( Self::$name => $text, )+ }
+            }
+
+            /// What it counts, in a sentence.
+            pub const fn meaning(self) -> &'static str {
+                match self { $( Self::$name => concat!($( $doc ),+).trim_ascii_start(), )+ }
             }
         }
     };

@@ -133,6 +133,32 @@ fn a_refusal_for_good_is_counted_and_survived() -> Result<()> {
     Ok(())
 }
 
+/// Taken, but not all of it: what the collector says it rejected is a drop of its own kind.
+fn a_partial_success_is_counted(options: impl Fn(&Receiver) -> Options) -> Result<()> {
+    let mut receiver = Receiver::start()?;
+    let service = Service::start(App::Go)?;
+    let agent = options(&receiver).arguments(&["--stats"]).start()?;
+    receiver.set_mode(Mode::Partial)?;
+    request(&service)?;
+    receiver.wait_spans(1, |span| span.serves(&[service.pid()]))?;
+    let counters = agent.stop()?.counters();
+    assert!(counters["dropped.export_rejected"] >= 1, "{counters:?}");
+    assert_eq!(counters["dropped.export_failed"], 0, "{counters:?}");
+    Ok(())
+}
+
+#[test]
+fn a_partial_success_over_grpc_is_counted() -> Result<()> {
+    needs_root!();
+    a_partial_success_is_counted(|receiver| Options::new().grpc(receiver))
+}
+
+#[test]
+fn a_partial_success_over_http_is_counted() -> Result<()> {
+    needs_root!();
+    a_partial_success_is_counted(|receiver| Options::new().http(receiver))
+}
+
 /// A collector that never answers: services go on, SIGTERM ends the agent all the same.
 #[test]
 fn a_collector_that_hangs_holds_up_nothing() -> Result<()> {

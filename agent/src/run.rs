@@ -250,9 +250,13 @@ impl Agent {
 
     fn judge(&mut self, event: Lifecycle) {
         match event {
+            Lifecycle::Appeared { pid } => match self.discovery.appeared(pid, self.tracer.processes()) {
+                Some(change) => self.apply(change),
+                None => self.tracer.announce(pid),
+            },
             Lifecycle::Executed { pid } => {
                 let was_target = self.kernel.is_target(pid);
-                match self.discovery.executed(pid, was_target, self.tracer.processes_mut()) {
+                match self.discovery.executed(pid, was_target, self.tracer.processes()) {
                     Some(change) => self.apply(change),
                     None if was_target => drop(self.tracer.attached(pid)),
                     None => {}
@@ -275,7 +279,10 @@ impl Agent {
                 self.kernel.add_target(pid);
                 self.tracer.sighted(pid);
             }
-            Change::Remove(pid) => self.kernel.remove_target(pid),
+            Change::Remove(pid) => {
+                self.kernel.remove_target(pid);
+                self.tracer.detached(pid);
+            }
             Change::Exclude(pid) => self.kernel.exclude(pid),
         }
     }

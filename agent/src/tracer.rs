@@ -15,8 +15,17 @@ use std::sync::Arc;
 /// Something that happened to a process, for discovery to judge once the records at hand are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lifecycle {
-    Executed { pid: u32 },
-    Listening { pid: u32, port: u16 },
+    /// Its first connection was seen, and nothing else of it before.
+    Appeared {
+        pid: u32,
+    },
+    Executed {
+        pid: u32,
+    },
+    Listening {
+        pid: u32,
+        port: u16,
+    },
 }
 
 /// See the module.
@@ -76,10 +85,16 @@ impl Tracer {
 
     /// Looks at a process that became a target, and says so in the log.
     pub fn attached(&mut self, pid: u32) -> Option<Arc<Identity>> {
-        let identity = self.processes.inspect(pid)?;
-        self.state(pid, &identity);
-        tracing::info!(pid, service = identity.resource.service_name, runtime = %identity.runtime, "watching");
+        let identity = self.inspect(pid)?;
+        announce(pid, &identity);
         Some(identity)
+    }
+
+    /// Says in the log that a process is watched that was looked at when it appeared.
+    pub fn announce(&self, pid: u32) {
+        if let Some(identity) = self.processes.get(pid) {
+            announce(pid, identity);
+        }
     }
 
     /// As [`Tracer::attached`], for a process that may be known already.
@@ -87,6 +102,11 @@ impl Tracer {
         if self.processes.get(pid).is_none() {
             self.attached(pid);
         }
+    }
+
+    /// A process that is no target any more: should it become one again, it will be another program.
+    pub fn detached(&mut self, pid: u32) {
+        self.processes.forget(pid);
     }
 
     /// What was to be judged since the last call.
@@ -103,8 +123,8 @@ impl Tracer {
         &self.engine
     }
 
-    pub fn processes_mut(&mut self) -> &mut Processes {
-        &mut self.processes
+    pub fn processes(&self) -> &Processes {
+        &self.processes
     }
 
     pub fn exporter(&self) -> Option<&Exporter> {
@@ -121,13 +141,26 @@ impl Tracer {
 
     fn process_event(&mut self, event: &Event<'_>) {
         match event.kind {
-            EventKind::Opened(_) => self.sighted(event.tgid),
+            EventKind::Opened(_) => self.appeared(event.tgid),
             EventKind::Forked { child_tgid } => self.forked(event.tgid, child_tgid),
             EventKind::Executed => self.lifecycle.push(Lifecycle::Executed { pid: event.tgid }),
             EventKind::Listening { port, .. } => self.lifecycle.push(Lifecycle::Listening { pid: event.tgid, port }),
             EventKind::Exited => self.processes.exited(event.tgid, event.at),
             EventKind::Data(_) | EventKind::Closed { .. } => {}
         }
+    }
+
+    /// Its connection's records come next: the engine must know what it is before them.
+    fn appeared(&mut self, pid: u32) {
+        if self.processes.get(pid).is_none() && self.inspect(pid).is_some() {
+            self.lifecycle.push(Lifecycle::Appeared { pid });
+        }
+    }
+
+    fn inspect(&mut self, pid: u32) -> Option<Arc<Identity>> {
+        let identity = self.processes.inspect(pid)?;
+        self.state(pid, &identity);
+        Some(identity)
     }
 
     /// Workers come and go by the thousand: no line in the log for each.
@@ -166,6 +199,10 @@ impl Tracer {
             exporter.push(with_thread(span, resource));
         }
     }
+}
+
+fn announce(pid: u32, identity: &Identity) {
+    tracing::info!(pid, service = identity.resource.service_name, runtime = %identity.runtime, "watching");
 }
 
 fn is_data(record: &[u8]) -> bool {

@@ -21,7 +21,7 @@ pub enum Change {
 pub struct Scan {
     /// Processes to trace, with the sockets they listen on.
     pub targets: Vec<(u32, Vec<Listener>)>,
-    /// Processes that must not become targets later.
+    /// Processes that listen and must not become targets when they accept.
     pub excluded: Vec<u32>,
     /// Network namespace and port of each listening TCP socket, whoever holds it.
     pub listeners: Vec<(u32, u16)>,
@@ -65,7 +65,8 @@ impl Discovery {
         let netns = network_namespace(process)?;
         let held = namespaces.entry(netns).or_insert_with(|| Listeners::read(process)).held_by(process);
         if self.selector.excludes(&executable) {
-            scan.excluded.push(pid);
+            // One that does not listen may yet turn into another program.
+            scan.excluded.extend((!held.is_empty()).then_some(pid));
         } else if self.selector.selects(pid, &executable, &held) {
             scan.targets.push((pid, held));
         }
@@ -74,20 +75,26 @@ impl Discovery {
 
     /// A process runs another program. A target whose new program is neither the old one nor listening is no service: it
     /// was started by one.
-    pub fn executed(&self, pid: u32, was_target: bool, processes: &mut Processes) -> Option<Change> {
-        let before = processes.get(pid).map(|identity| identity.executable.clone());
+    pub fn executed(&self, pid: u32, was_target: bool, processes: &Processes) -> Option<Change> {
+        if !was_target && self.selector.is_auto() {
+            return None;
+        }
         let process = Process::new(i32::try_from(pid).ok()?).ok()?;
         let executable = process.exe().ok()?;
-        if self.selector.excludes(&executable) {
-            return Some(Change::Exclude(pid));
-        }
+        let same_program = || processes.get(pid).is_some_and(|identity| identity.executable == executable);
         let selected = || self.selector.selects(pid, &executable, &listeners_of(&process));
-        match was_target {
-            true if before.as_ref() == Some(&executable) || selected() => None,
-            true => Some(Change::Remove(pid)),
-            false if !self.selector.is_auto() && selected() => Some(Change::Add(pid)),
-            false => None,
+        let wanted = !self.selector.excludes(&executable) && (was_target && same_program() || selected());
+        match (was_target, wanted) {
+            (true, false) => Some(Change::Remove(pid)),
+            (false, true) => Some(Change::Add(pid)),
+            _ => None,
         }
+    }
+
+    /// Must a process that became a target by itself not be one?
+    pub fn appeared(&self, pid: u32, processes: &Processes) -> Option<Change> {
+        let identity = processes.get(pid)?;
+        self.selector.excludes(&identity.executable).then_some(Change::Exclude(pid))
     }
 
     /// A process began to listen. Services are targets by then where nothing was selected; this is for those that must
@@ -157,19 +164,19 @@ mod tests {
     #[test]
     fn what_a_service_starts_is_no_service() {
         let _listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let mut processes = Processes::new(Host::default());
+        let processes = Processes::new(Host::default());
         let mut child =
             std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().expect("cat runs");
         let own = std::process::id();
         let auto = discovery(Selector::default());
-        assert_eq!(auto.executed(child.id(), true, &mut processes), Some(Change::Remove(child.id())));
-        assert_eq!(auto.executed(child.id(), false, &mut processes), None);
-        assert_eq!(auto.executed(own, true, &mut processes), None, "it listens");
+        assert_eq!(auto.executed(child.id(), true, &processes), Some(Change::Remove(child.id())));
+        assert_eq!(auto.executed(child.id(), false, &processes), None);
+        assert_eq!(auto.executed(own, true, &processes), None, "it listens");
         let all = discovery(Selector { all: true, ..Selector::default() });
-        assert_eq!(all.executed(child.id(), false, &mut processes), Some(Change::Add(child.id())));
+        assert_eq!(all.executed(child.id(), false, &processes), Some(Change::Add(child.id())));
         drop(child.stdin.take());
         child.wait().expect("cat ends");
-        assert_eq!(auto.executed(child.id(), true, &mut processes), None, "it is gone");
+        assert_eq!(auto.executed(child.id(), true, &processes), None, "it is gone");
     }
 
     #[test]

@@ -82,11 +82,12 @@ pub struct Recogniser {
 }
 
 impl Recogniser {
-    /// What runs a process. First its executable's contents, then the libraries it has mapped, then its name.
+    /// What runs a process: by its executable's name where that is an interpreter's (Node's file takes long to read),
+    /// else by the file's contents, else by the libraries that the process has mapped.
     pub fn recognise(&mut self, process: &Snapshot) -> Runtime {
-        let mut runtime = process.open_executable().map(|file| self.executable(file)).unwrap_or_default();
+        let mut runtime = Runtime { language: by_name(process.executable_name()), version: None };
         if runtime.language == Language::Unknown {
-            runtime.language = by_name(process.executable_name());
+            runtime = process.open_executable().map(|file| self.executable(file)).unwrap_or_default();
         }
         if runtime.language == Language::Unknown {
             runtime = process.read_text("maps", MAPS_BYTES_MAX).map(|maps| by_libraries(&maps)).unwrap_or_default();

@@ -80,6 +80,10 @@ impl Processes {
         Some(identity)
     }
 
+    pub fn forget(&mut self, pid: u32) {
+        self.known.remove(&pid);
+    }
+
     /// `at`: `CLOCK_MONOTONIC` ns.
     pub fn exited(&mut self, pid: u32, at: u64) {
         if self.known.contains_key(&pid) {

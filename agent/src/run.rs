@@ -303,7 +303,7 @@ impl Agent {
         drop(self.kernel);
         self.tracer.settle();
         let spans = spans(self.tracer.engine());
-        figures.extend(stats::engine_figures(self.tracer.engine()));
+        figures.extend(self.tracer.figures());
         let (exporter, recording) = self.tracer.into_sinks();
         if let Some(exporter) = exporter {
             figures.extend(stats::export_figures(&exporter.shutdown(FLUSH_MAX).await));
@@ -318,7 +318,7 @@ impl Agent {
 
     fn report(&self) {
         let mut figures = kernel_figures(&self.kernel);
-        figures.extend(stats::engine_figures(self.tracer.engine()));
+        figures.extend(self.tracer.figures());
         figures.extend(self.tracer.exporter().map(|e| stats::export_figures(&e.counters())).unwrap_or_default());
         figures.extend(stats::own_figures());
         eprint!("{}", stats::table("counters of autospan, so far", &figures));

@@ -1,9 +1,10 @@
 //! The engine at work on a live machine: records, facts and time in; spans to the exporter, policies to the kernel side,
 //! all of it into a recording where one is made.
 
-use crate::export::{ExportSpan, Exporter};
+use crate::export::{ExportSpan, Exporter, is_own_export};
 use crate::process::{Identity, Processes, Resource};
 use crate::record::Recording;
+use crate::stats::{self, Figure};
 use autospan_abi::{Policy, RecordKind};
 use autospan_core::engine::{Engine, Output};
 use autospan_core::event::{Event, EventKind, record_len};
@@ -37,13 +38,14 @@ pub struct Tracer {
     recording: Option<Recording>,
     lifecycle: Vec<Lifecycle>,
     policies: Vec<(u64, Policy)>,
+    own_exports: u64,
 }
 
 // === impl Tracer ===
 
 impl Tracer {
     pub fn new(engine: Engine, processes: Processes, exporter: Option<Exporter>, recording: Option<Recording>) -> Self {
-        Self { engine, processes, exporter, recording, lifecycle: Vec::new(), policies: Vec::new() }
+        Self { engine, processes, exporter, recording, lifecycle: Vec::new(), policies: Vec::new(), own_exports: 0 }
     }
 
     /// Takes a record as it lies in the ring: its slot may be longer than it.
@@ -117,6 +119,13 @@ impl Tracer {
     /// Policies to set since the last call, by connection.
     pub fn take_policies(&mut self) -> Vec<(u64, Policy)> {
         std::mem::take(&mut self.policies)
+    }
+
+    /// Counters of the engine, and of spans that were left out.
+    pub fn figures(&self) -> Vec<Figure> {
+        let mut figures = stats::engine_figures(&self.engine);
+        figures.push(("spans.own_export".to_owned(), self.own_exports));
+        figures
     }
 
     pub fn engine(&self) -> &Engine {
@@ -193,7 +202,12 @@ impl Tracer {
         }
     }
 
+    /// Spans about export requests of this agent are left out: each would make another export.
     fn export(&mut self, span: Span) {
+        if is_own_export(&span) {
+            self.own_exports += 1;
+            return;
+        }
         if let Some(exporter) = &self.exporter {
             let resource = self.processes.resource(span.tgid);
             exporter.push(with_thread(span, resource));

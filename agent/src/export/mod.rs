@@ -12,11 +12,13 @@ mod output;
 mod terminal;
 #[cfg(test)]
 mod testing;
+mod user_agent;
 mod worker;
 
 pub use counter::{Counter, ExportCounters};
 pub use environment::InvalidVariable;
 pub use otlp::{Headers, OtlpConfig, Protocol, TlsFiles, scope, span_data};
+pub use user_agent::is_own_export;
 
 use crate::process::Resource;
 use autospan_core::span::Span;

@@ -5,13 +5,14 @@ use super::attempt::Failure;
 use super::config::{OtlpConfig, Protocol, TlsFiles};
 use crate::export::ExportError;
 use crate::export::counter::{Counter, Counters};
+use crate::export::user_agent::user_agent;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::tonic_types::metadata::MetadataMap;
 use opentelemetry_otlp::tonic_types::transport::{Certificate, ClientTlsConfig, Identity};
 use opentelemetry_otlp::{
     Compression, ExporterBuildError, RetryPolicy, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig,
 };
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -118,7 +119,8 @@ fn read(path: &Path) -> Result<Vec<u8>, ExportError> {
 
 #[async_trait::async_trait]
 impl HttpClient for ObservedClient {
-    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+    async fn send_bytes(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        request.headers_mut().extend(HeaderValue::from_str(user_agent()).map(|value| (USER_AGENT, value)).ok());
         self.counters.add(Counter::Bytes, request.body().len() as u64);
         let answer = self.client.send_bytes(request).await;
         let failure = match &answer {

@@ -102,18 +102,20 @@ impl Transfer {
         self.rest();
     }
 
+    /// Records the bytes of one message of `sendmmsg` or `recvmmsg`.
+    #[inline(always)]
+    pub(crate) fn message(&mut self, iovecs: u64, count: u64) {
+        self.vector::<{ MESSAGE_SEGMENTS_MAX as u64 }>(iovecs, count);
+        self.rest();
+    }
+
     /// Records the bytes in an array of iovecs, and moves on behind them.
     #[inline(always)]
     fn vector<const SEGMENTS: u64>(&mut self, iovecs: u64, count: u64) {
-        for index in 0..SEGMENTS {
-            if index >= count || self.left == 0 {
-                return;
-            }
-            let Some([base, len]) = read_user::<[u64; 2]>(iovecs + index * IOVEC_BYTES) else {
-                counter::bump(Counter::LostUserRead);
-                return;
-            };
-            self.segment(base, len);
+        let mut index = 0;
+        while index < SEGMENTS && index < count && self.left != 0 {
+            write_segments(self, iovecs + index * IOVEC_BYTES, count - index);
+            index += SEGMENTS_AT_ONCE;
         }
         if self.left != 0 && count > SEGMENTS {
             counter::bump(Counter::SegmentsSkipped);
@@ -136,16 +138,6 @@ impl Transfer {
             self.len = self.left;
             write_unseen(self);
         }
-    }
-
-    /// Moves on by the record that was just written, or lost.
-    #[inline(always)]
-    fn step(&mut self) {
-        let bytes = self.len;
-        self.data.position += bytes;
-        self.data.sequence = self.data.sequence.wrapping_add(bytes as u32);
-        self.left -= bytes;
-        self.head_left = self.head_left.saturating_sub(bytes);
     }
 }
 
@@ -201,9 +193,12 @@ fn spend_head(connection: &mut Connection, policy: Policy, bytes: u64) -> u64 {
     head_left
 }
 
-/// A read leaves the socket's position behind its bytes.
+/// A read leaves the socket's position behind its bytes. After several messages that says nothing about each.
 #[inline(always)]
 fn read_sequence(data: &mut Data, call: &Call, bytes: u64) {
+    if call.layout == Layout::Messages as u8 {
+        return;
+    }
     if let Some(after) = call::tcp_sequence(call.socket().sock, Direction::Inbound) {
         data.sequence = after.wrapping_sub(bytes as u32);
         data.flags = Data::FLAG_SEQUENCE;
@@ -235,17 +230,59 @@ fn write_segment(transfer: *mut Transfer) {
     };
     // SAFETY: the caller's own, in the map.
     let transfer = unsafe { &mut *transfer };
-    let (head, tail) = plan(transfer.len, transfer.head_left);
-    transfer.data.total = transfer.len as u32;
-    transfer.data.head = head as u16;
-    transfer.data.tail = tail as u16;
-    match (head + tail) as usize {
+    plan_segment(transfer);
+    match usize::from(transfer.data.head) + usize::from(transfer.data.tail) {
         bytes if bytes <= CLASSES[0] => write::<{ CLASSES[0] }>(transfer),
         bytes if bytes <= CLASSES[1] => write::<{ CLASSES[1] }>(transfer),
         bytes if bytes <= CLASSES[2] => write::<{ CLASSES[2] }>(transfer),
         _ => write::<{ CLASSES[3] }>(transfer),
     }
-    transfer.step();
+    step(transfer);
+}
+
+/// Segments per call of `write_segments`. One loop over all of them is beyond the verifier of Linux 6.1.
+const SEGMENTS_AT_ONCE: u64 = 4;
+const _: () =
+    assert!(SEGMENTS_MAX as u64 % SEGMENTS_AT_ONCE == 0 && MESSAGE_SEGMENTS_MAX as u64 % SEGMENTS_AT_ONCE == 0);
+
+/// The first few segments of an array of `count` iovecs.
+#[inline(never)]
+fn write_segments(transfer: *mut Transfer, iovecs: u64, count: u64) {
+    // SAFETY: the caller's own, in the map.
+    let transfer = unsafe { &mut *transfer };
+    for index in 0..SEGMENTS_AT_ONCE {
+        if index >= count || transfer.left == 0 {
+            return;
+        }
+        let Some([base, len]) = read_user::<[u64; 2]>(iovecs + index * IOVEC_BYTES) else {
+            counter::bump(Counter::LostUserRead);
+            return;
+        };
+        transfer.segment(base, len);
+    }
+}
+
+/// A function of its own, so that its branches end before the size classes begin.
+#[inline(never)]
+fn plan_segment(transfer: *mut Transfer) {
+    // SAFETY: the caller's own, in the map.
+    let transfer = unsafe { &mut *transfer };
+    let (head, tail) = plan(transfer.len, transfer.head_left);
+    transfer.data.total = transfer.len as u32;
+    transfer.data.head = head as u16;
+    transfer.data.tail = tail as u16;
+}
+
+/// Moves on by the record that was just written, or lost.
+#[inline(never)]
+fn step(transfer: *mut Transfer) {
+    // SAFETY: the caller's own, in the map.
+    let transfer = unsafe { &mut *transfer };
+    let bytes = transfer.len;
+    transfer.data.position += bytes;
+    transfer.data.sequence = transfer.data.sequence.wrapping_add(bytes as u32);
+    transfer.left -= bytes;
+    transfer.head_left = transfer.head_left.saturating_sub(bytes);
 }
 
 #[inline(always)]
@@ -306,22 +343,5 @@ fn write_unseen(transfer: *mut Transfer) {
     if ring::emit(transfer.data) {
         counter::bump(Counter::DataRecords);
     }
-    transfer.step();
-}
-
-/// The `bytes` of one message of `sendmmsg` or `recvmmsg`.
-#[inline(never)]
-pub(crate) fn message(transfer: *mut Transfer, iovecs: u64, count: u64, bytes: u64) {
-    // SAFETY: the caller's own, in the map.
-    let transfer = unsafe { &mut *transfer };
-    transfer.left = bytes;
-    transfer.vector::<{ MESSAGE_SEGMENTS_MAX as u64 }>(iovecs, count);
-    transfer.rest();
-}
-
-/// `bytes` that follow and were not looked at.
-#[inline(always)]
-pub(crate) fn unseen(transfer: &mut Transfer, bytes: u64) {
-    transfer.left = bytes;
-    transfer.rest();
+    step(transfer);
 }

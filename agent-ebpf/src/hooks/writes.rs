@@ -6,7 +6,7 @@ use aya_ebpf::macros::tracepoint;
 use aya_ebpf::programs::TracePointContext;
 
 use super::{MMSGHDR_BYTES, MMSGHDR_LEN_OFFSET, argument, iovecs, result};
-use crate::call::{self, Layout};
+use crate::call::{self, Call, Layout};
 use crate::capture::{self, Transfer};
 use crate::process::{self, Thread};
 use crate::{connection, counter};
@@ -83,9 +83,6 @@ fn moved(thread: Thread, result: i64) {
     }
 }
 
-/// Messages of one call whose lengths are added up.
-const MESSAGES_COUNTED_MAX: u64 = 64;
-
 /// Exit of `sendmmsg` and `recvmmsg`, whose result is a number of messages.
 #[tracepoint]
 pub fn exit_messages(ctx: TracePointContext) -> u32 {
@@ -97,49 +94,38 @@ pub fn exit_messages(ctx: TracePointContext) -> u32 {
 
 #[inline(always)]
 fn moved_messages(thread: Thread, result: i64) {
-    let Some(call) = call::take(thread) else { return };
+    let Some(mut call) = call::take(thread) else { return };
     if result <= 0 || call.layout != Layout::Messages as u8 {
         return;
     }
-    let count = result as u64;
-    let bytes = message_bytes(call.source, count);
-    let Some(connection) = connection::of(call.socket(), thread) else { return };
-    if let Some(transfer) = Transfer::begin(connection, &call, thread, bytes) {
-        messages(transfer, call.source, count, bytes);
-    }
-}
-
-#[inline(always)]
-fn messages(transfer: &mut Transfer, array: u64, count: u64, bytes: u64) {
-    let mut rest = bytes;
+    let (array, count) = (call.source, result as u64);
     for index in 0..u64::from(MESSAGES_MAX) {
         if index >= count {
-            break;
+            return;
         }
-        let header = array + index * MMSGHDR_BYTES;
-        let (Some((iovecs, count)), Some(len)) = (iovecs(header), message_len(header)) else { break };
-        capture::message(transfer, iovecs, count, len);
-        rest = rest.saturating_sub(len);
+        call.source = array + index * MMSGHDR_BYTES;
+        message(&mut call, (u64::from(thread.tgid) << 32) | u64::from(thread.tid));
     }
     if count > u64::from(MESSAGES_MAX) {
         counter::bump(Counter::SegmentsSkipped);
     }
-    capture::unseen(transfer, rest);
 }
 
-#[inline(always)]
-fn message_bytes(array: u64, count: u64) -> u64 {
-    let mut bytes = 0;
-    for index in 0..MESSAGES_COUNTED_MAX {
-        if index >= count {
-            break;
-        }
-        bytes += message_len(array + index * MMSGHDR_BYTES).unwrap_or(0);
+/// One message, recorded like a call of its own. `call.source` is its header.
+#[inline(never)]
+fn message(call: *mut Call, thread: u64) {
+    // SAFETY: the caller's own, on its stack.
+    let call = unsafe { &mut *call };
+    let thread = Thread { tgid: (thread >> 32) as u32, tid: thread as u32 };
+    let bytes = capture::read_user::<u32>(call.source + MMSGHDR_LEN_OFFSET).unwrap_or(0);
+    let (Some((array, count)), Some(connection)) = (iovecs(call.source), connection::of(call.socket(), thread)) else {
+        return;
+    };
+    if bytes == 0 {
+        return;
     }
-    bytes
-}
-
-#[inline(always)]
-fn message_len(mmsghdr: u64) -> Option<u64> {
-    capture::read_user::<u32>(mmsghdr + MMSGHDR_LEN_OFFSET).map(u64::from)
+    if let Some(transfer) = Transfer::begin(connection, call, thread, u64::from(bytes)) {
+        transfer.message(array, count);
+    }
+    call.sequence = call.sequence.wrapping_add(bytes);
 }

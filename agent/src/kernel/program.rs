@@ -78,6 +78,6 @@ pub(crate) const PLANS: &[Plan] = &[
     syscall!("sendmsg", "sendmsg", "enter_sendmsg", "exit_transfer", "bytes sent with sendmsg"),
     syscall!("sendfile", "sendfile64", "enter_sendfile", "exit_transfer", "bytes sent with sendfile"),
     syscall!("splice", "splice", "enter_splice", "exit_transfer", "bytes moved with splice"),
-    // syscall!("recvmmsg", "recvmmsg", "enter_recvmmsg", "exit_messages", "bytes received with recvmmsg"),
-    // syscall!("sendmmsg", "sendmmsg", "enter_sendmmsg", "exit_messages", "bytes sent with sendmmsg"),
+    syscall!("recvmmsg", "recvmmsg", "enter_recvmmsg", "exit_messages", "bytes received with recvmmsg"),
+    syscall!("sendmmsg", "sendmmsg", "enter_sendmmsg", "exit_messages", "bytes sent with sendmmsg"),
 ];

@@ -14,6 +14,8 @@ pub struct ProgramStats {
     pub name: String,
     pub run_count: u64,
     pub run_time_ns: u64,
+    /// Instructions that the verifier walked through, of the million it allows; 0 where the kernel does not say.
+    pub verified_instructions: u32,
 }
 
 pub(crate) fn of_programs(ebpf: &Ebpf) -> Vec<ProgramStats> {
@@ -25,7 +27,12 @@ pub(crate) fn of_programs(ebpf: &Ebpf) -> Vec<ProgramStats> {
 fn of_program(name: &str, program: &Program) -> Option<ProgramStats> {
     let fd = program.fd().ok()?.as_fd().as_raw_fd();
     let field = |key| fd_field(fd, key).unwrap_or(0);
-    Some(ProgramStats { name: name.to_owned(), run_count: field("run_cnt"), run_time_ns: field("run_time_ns") })
+    Some(ProgramStats {
+        name: name.to_owned(),
+        run_count: field("run_cnt"),
+        run_time_ns: field("run_time_ns"),
+        verified_instructions: program.info().ok()?.verified_instruction_count().unwrap_or(0),
+    })
 }
 
 /// Bytes of kernel memory behind the maps of the loaded programs, the ring buffer included.

@@ -69,6 +69,12 @@ impl Call {
         }
     }
 
+    /// The same, hooked only when it was over.
+    #[inline(always)]
+    pub(crate) fn at_exit(self) -> Self {
+        Self { entered: 0, ..self }
+    }
+
     #[inline(always)]
     pub(crate) fn socket(&self) -> Socket {
         Socket { sock: Sock(self.sock), inode: self.inode }

@@ -16,6 +16,7 @@ mod hooks;
 mod identity;
 mod kernel;
 mod process;
+mod registers;
 mod ring;
 
 /// The kernel lends its GPL-only helpers to programs that say so.

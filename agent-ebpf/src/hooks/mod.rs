@@ -25,6 +25,13 @@ fn result(ctx: &TracePointContext) -> i64 {
     unsafe { ctx.as_ptr().cast::<i64>().add(2).read_volatile() }
 }
 
+/// Number of the system call.
+#[inline(always)]
+fn system_call(ctx: &TracePointContext) -> u64 {
+    // SAFETY: behind the common fields; 4 bytes, and 4 of padding.
+    u64::from(unsafe { ctx.as_ptr().cast::<u32>().add(2).read_volatile() })
+}
+
 /// `struct user_msghdr`: where the iovec array is, and how long.
 const MSGHDR_IOV_OFFSET: u64 = 16;
 /// `struct mmsghdr`: one of an array, and where it says how many bytes moved.

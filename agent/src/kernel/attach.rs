@@ -6,7 +6,7 @@ use aya::Ebpf;
 use aya::programs::{Program, ProgramError, RawTracePoint, TracePoint};
 
 use super::capability::{Capability, Loss};
-use super::program::{Hook, Plan};
+use super::program::{Attachment, Hook, Plan};
 
 /// Loads and attaches what the plans name.
 #[derive(Debug)]
@@ -25,9 +25,14 @@ impl<'a> Attacher<'a> {
     pub(crate) fn run(&mut self, plan: &Plan, offsets: Option<&Loss>) -> Capability {
         let outcome = match offsets {
             Some(loss) if plan.needs_offsets => Err(loss.clone()),
-            _ => plan.attachments.iter().try_for_each(|(program, hook)| self.attach(program, *hook)),
+            _ if !plan.preferred.is_empty() && self.attach_all(plan.preferred).is_ok() => Ok(()),
+            _ => self.attach_all(plan.attachments),
         };
         Capability { name: plan.capability, without: plan.without, loss: outcome.err() }
+    }
+
+    fn attach_all(&mut self, attachments: &[Attachment]) -> Result<(), Loss> {
+        attachments.iter().try_for_each(|(program, hook)| self.attach(program, *hook))
     }
 
     fn attach(&mut self, program: &'static str, hook: Hook) -> Result<(), Loss> {

@@ -8,19 +8,23 @@ pub(crate) enum Hook {
     RawTracepoint(&'static str),
 }
 
+pub(crate) type Attachment = (&'static str, Hook);
+
 /// One thing to lose: the programs that only make sense together.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     pub(crate) capability: &'static str,
     pub(crate) without: &'static str,
     /// Program and hook, in the order of attaching: exits before entries, so that no entry waits for an exit.
-    pub(crate) attachments: &'static [(&'static str, Hook)],
+    pub(crate) attachments: &'static [Attachment],
+    /// Tried first: cheaper, but refused by older kernels.
+    pub(crate) preferred: &'static [Attachment],
     /// Follows kernel structs, and so needs their offsets.
     pub(crate) needs_offsets: bool,
 }
 
 macro_rules! syscall {
-    ($capability:literal, $name:literal, $enter:literal, $exit:literal, $without:literal) => {
+    ($capability:literal, $name:literal, $enter:literal, $exit:literal, $without:literal $(, preferred $alone:literal)?) => {
         Plan {
             capability: $capability,
             without: $without,
@@ -28,6 +32,7 @@ macro_rules! syscall {
                 ($exit, Hook::Tracepoint("syscalls", concat!("sys_exit_", $name))),
                 ($enter, Hook::Tracepoint("syscalls", concat!("sys_enter_", $name))),
             ],
+            preferred: &[$(($alone, Hook::Tracepoint("syscalls", concat!("sys_exit_", $name))))?],
             needs_offsets: true,
         }
     };
@@ -38,24 +43,28 @@ pub(crate) const PLANS: &[Plan] = &[
         capability: "process end",
         without: "processes that end stay in the tables until their number is used again",
         attachments: &[("process_exit", Hook::RawTracepoint("sched_process_exit"))],
+        preferred: &[],
         needs_offsets: true,
     },
     Plan {
         capability: "process start",
         without: "children of traced processes are found by the next scan of /proc, not at once",
         attachments: &[("process_fork", Hook::RawTracepoint("sched_process_fork"))],
+        preferred: &[],
         needs_offsets: true,
     },
     Plan {
         capability: "process exec",
         without: "programs that a process turns into are found by the next scan of /proc, not at once",
         attachments: &[("process_exec", Hook::RawTracepoint("sched_process_exec"))],
+        preferred: &[],
         needs_offsets: false,
     },
     Plan {
         capability: "tcp lifecycle",
         without: "the ends of connections are guessed from listening ports, closes from silence",
         attachments: &[("sock_state", Hook::RawTracepoint("inet_sock_set_state"))],
+        preferred: &[],
         needs_offsets: true,
     },
     syscall!("listen", "listen", "enter_listen", "exit_listen", "new servers are found by the next scan of /proc"),
@@ -66,15 +75,16 @@ pub(crate) const PLANS: &[Plan] = &[
             ("exit_accept", Hook::Tracepoint("syscalls", "sys_exit_accept")),
             ("exit_accept", Hook::Tracepoint("syscalls", "sys_exit_accept4")),
         ],
+        preferred: &[],
         needs_offsets: true,
     },
-    syscall!("read", "read", "enter_read", "exit_transfer", "bytes received with read"),
+    syscall!("read", "read", "enter_read", "exit_transfer", "bytes received with read", preferred "exit_read"),
     syscall!("write", "write", "enter_write", "exit_transfer", "bytes sent with write"),
-    syscall!("recvfrom", "recvfrom", "enter_recvfrom", "exit_transfer", "bytes received with recv and recvfrom"),
+    syscall!("recvfrom", "recvfrom", "enter_recvfrom", "exit_transfer", "bytes received with recv and recvfrom", preferred "exit_read"),
     syscall!("sendto", "sendto", "enter_write", "exit_transfer", "bytes sent with send and sendto"),
-    syscall!("readv", "readv", "enter_readv", "exit_transfer", "bytes received with readv"),
+    syscall!("readv", "readv", "enter_readv", "exit_transfer", "bytes received with readv", preferred "exit_read"),
     syscall!("writev", "writev", "enter_writev", "exit_transfer", "bytes sent with writev"),
-    syscall!("recvmsg", "recvmsg", "enter_recvmsg", "exit_transfer", "bytes received with recvmsg"),
+    syscall!("recvmsg", "recvmsg", "enter_recvmsg", "exit_transfer", "bytes received with recvmsg", preferred "exit_read"),
     syscall!("sendmsg", "sendmsg", "enter_sendmsg", "exit_transfer", "bytes sent with sendmsg"),
     syscall!("sendfile", "sendfile64", "enter_sendfile", "exit_transfer", "bytes sent with sendfile"),
     syscall!("splice", "splice", "enter_splice", "exit_transfer", "bytes moved with splice"),

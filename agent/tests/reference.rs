@@ -108,3 +108,29 @@ fn explanation(arg: &Arg) -> String {
     }
     text
 }
+
+// === attributes ===
+
+/// The table of attributes is written by hand; none that the code sets may be missing.
+#[test]
+fn attributes() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let table = std::fs::read_to_string(root.join("../docs/reference/attributes.md")).expect("the table is there");
+    let sources =
+        ["core/src/semconv/http.rs", "core/src/engine/context.rs", "src/tracer.rs", "src/process/resource.rs"];
+    let sources = sources.map(|path| std::fs::read_to_string(root.join(path)).expect(path));
+    let mut named: Vec<_> = sources.iter().flat_map(|source| attribute_names(source)).collect();
+    named.dedup();
+    assert!(named.len() > 20, "{named:?}");
+    named.retain(|name| !table.contains(&format!("`{name}`")));
+    assert!(named.is_empty(), "docs/reference/attributes.md does not know {named:?}");
+}
+
+/// String literals that look like the name of an attribute and stand where one is set.
+fn attribute_names(source: &str) -> Vec<&str> {
+    let before_tests = source.split("#[cfg(test)]").next().unwrap_or_default();
+    let literals = before_tests.split('"').skip(1).step_by(2);
+    let is_name =
+        |text: &&str| text.contains('.') && text.bytes().all(|b| b.is_ascii_lowercase() || matches!(b, b'.' | b'_'));
+    literals.filter(is_name).collect()
+}

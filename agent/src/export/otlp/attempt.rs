@@ -30,7 +30,8 @@ impl Failure {
     }
 
     pub(super) fn of_http_error(error: &(dyn Error + 'static)) -> Self {
-        Self { retry: Retry::Backoff, reason: Self::chain(error) }
+        // The outermost says no more than that the request failed, and the endpoint once again.
+        Self { retry: Retry::Backoff, reason: Self::chain(error.source().unwrap_or(error)) }
     }
 
     /// None where the answer is a success.

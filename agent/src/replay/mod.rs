@@ -1,6 +1,7 @@
 //! Traces from files: evlog recordings and packet captures. No root, no kernel: the same bytes give the same spans.
 
 pub mod evlog;
+pub mod pcap;
 
 use crate::export::{self, ExportConfig, ExportError, ExportSpan, Exporter};
 use crate::process::Resource;
@@ -30,6 +31,8 @@ pub enum ReplayError {
     Unusable { path: PathBuf, reason: String },
     #[error("{} is damaged after {bytes} bytes ({reason}); what comes before was replayed", path.display())]
     Damaged { path: PathBuf, bytes: u64, reason: String },
+    #[error("{} is damaged after {packets} packets ({reason}); what comes before was replayed", path.display())]
+    DamagedCapture { path: PathBuf, packets: u64, reason: String },
     #[error(transparent)]
     Export(#[from] ExportError),
 }
@@ -81,14 +84,30 @@ pub fn replay(
     let mut replayer = Replayer::new(engine, exporter);
     let read = match format {
         Format::Evlog => evlog::read(path, |entry| replayer.entry(entry)),
-        Format::Capture => Err(ReplayError::Unusable { path: path.to_owned(), reason: "packet captures: soon".into() }),
+        Format::Capture => capture(path, &mut replayer),
     };
     let damage = match read {
-        Err(error @ ReplayError::Damaged { .. }) => Some(error),
+        Err(error @ (ReplayError::Damaged { .. } | ReplayError::DamagedCapture { .. })) => Some(error),
         other => other.map(|()| None)?,
     };
     replayer.settle();
     Ok(replayer.finish(runtime, damage))
+}
+
+fn capture(path: &Path, replayer: &mut Replayer) -> Result<(), ReplayError> {
+    let summary = pcap::read(path, &mut |entry| replayer.entry(entry))
+        .map_err(|error| ReplayError::Unusable { path: path.to_owned(), reason: error.to_string() })?;
+    tracing::info!(
+        packets = summary.packets,
+        skipped = summary.skipped,
+        connections = summary.connections,
+        lost_bytes = summary.lost_bytes,
+        "packet capture read"
+    );
+    match summary.damage {
+        None => Ok(()),
+        Some(reason) => Err(ReplayError::DamagedCapture { path: path.to_owned(), packets: summary.packets, reason }),
+    }
 }
 
 fn format_of(path: &Path) -> Result<Format, ReplayError> {

@@ -64,7 +64,9 @@ impl Http1 {
             (State::Head(_), Input::Gap(n)) => at(n, Step::Desync),
             (State::Head(_), Input::Closed { .. }) => at(0, Step::NeedMore),
         };
-        if matches!(advance.step, Step::End(_) | Step::Desync) {
+        // What was offered in vain is not offered again behind the close.
+        let closed = matches!(input, Input::Closed { .. }) && advance.step == Step::NeedMore;
+        if closed || matches!(advance.step, Step::End(_) | Step::Desync) {
             self.restart(side);
         }
         advance

@@ -60,8 +60,10 @@ impl Driver {
         lane.call_end = call_end;
         self.run(side);
         // A request may be what the responses wait for, and a response what a tunnel waits for.
-        self.run(Side::Response);
-        self.run(Side::Request);
+        if call_end {
+            self.run(Side::Response);
+            self.run(Side::Request);
+        }
     }
 
     pub fn gap(&mut self, side: Side, len: u64) {

@@ -1,0 +1,8 @@
+//! What the fuzz targets share: a byte script for what moves through connections, and the drivers of the tests.
+
+#[path = "../../../agent/core/tests/http1/dialog.rs"]
+pub mod dialog;
+#[path = "../../../agent/core/tests/http1/driver.rs"]
+pub mod driver;
+pub mod records;
+pub mod script;

@@ -235,7 +235,9 @@ fn describe_unix(opened: &mut ConnectionOpened, sock: Sock) {
     let len = at_most(len, UNIX_PATH_BYTES as u64);
     // SAFETY: the helper checks the source; `len` is within the array.
     let failed = unsafe { bpf_probe_read_kernel((&raw mut opened.unix_path).cast(), len as u32, path as *const _) };
-    opened.unix_path_len = if failed == 0 { len as u16 } else { 0 };
+    // The NUL behind a path in the file system is counted, the one before an abstract name is part of it.
+    let terminated = u64::from(opened.unix_path[0] != 0);
+    opened.unix_path_len = if failed == 0 && len != 0 { (len - terminated) as u16 } else { 0 };
 }
 
 /// A socket begins to connect, in the thread that asked for it.

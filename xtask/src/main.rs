@@ -4,6 +4,8 @@ mod bench;
 mod build_ebpf;
 mod demo;
 mod docs;
+mod fuzz;
+mod golden;
 mod program;
 mod setup;
 mod test;
@@ -34,6 +36,10 @@ enum Command {
     Demo(demo::Args),
     /// What the agent costs, beside its budgets.
     Bench(bench::Args),
+    /// Bends inputs until something breaks: each fuzz target for some minutes.
+    Fuzz(fuzz::Args),
+    /// Writes the expectations of all goldens anew.
+    Golden,
     /// Rules about the repository that no compiler checks.
     Tidy,
 }
@@ -46,6 +52,8 @@ fn main() -> anyhow::Result<()> {
         Command::Test(args) => test::test(&args),
         Command::Demo(args) => demo::demo(&args),
         Command::Bench(args) => bench::bench(&args),
+        Command::Fuzz(args) => fuzz::fuzz(&args),
+        Command::Golden => golden::update(),
         Command::Tidy => tidy::check(),
     }
 }

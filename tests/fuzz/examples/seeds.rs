@@ -4,7 +4,14 @@ use autospan_core::evlog::{Entry, write_header};
 use autospan_fuzz::dialog::Dialog;
 use autospan_fuzz::records::{Maker, script_of};
 use autospan_fuzz::script;
+use etherparse::PacketBuilder;
+use pcap_file::DataLink;
+use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
+use pcap_file::pcapng::PcapNgWriter;
+use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketBlock;
+use pcap_file::pcapng::blocks::interface_description::InterfaceDescriptionBlock;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
@@ -17,7 +24,44 @@ fn main() -> io::Result<()> {
             from_dialog(&corpus, &name, &Dialog::parse(&fs::read_to_string(&path)?))?;
         }
     }
-    trace_contexts(&corpus)
+    trace_contexts(&corpus)?;
+    captures(&corpus)
+}
+
+/// An exchange as a capture of each kind.
+fn captures(corpus: &Path) -> io::Result<()> {
+    let request = &b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"[..];
+    let response = &b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"[..];
+    let from_client = |n| PacketBuilder::ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64).tcp(4_000, 80, n, 1_000);
+    let from_server = |n| PacketBuilder::ipv4([10, 0, 0, 2], [10, 0, 0, 1], 64).tcp(80, 4_000, n, 1_000);
+    let packets = [
+        (from_client(99).syn(), &b""[..]),
+        (from_server(199).syn().ack(100), b""),
+        (from_client(100).ack(200), request),
+        (from_server(200).ack(129), response),
+        (from_client(129).ack(240).fin(), b""),
+        (from_server(240).ack(130).fin(), b""),
+    ];
+    let mut pcap = PcapWriter::with_header(Vec::new(), PcapHeader { datalink: DataLink::RAW, ..PcapHeader::default() })
+        .map_err(io::Error::other)?;
+    let mut pcapng = PcapNgWriter::new(Vec::new()).map_err(io::Error::other)?;
+    pcapng.write_pcapng_block(InterfaceDescriptionBlock::new(DataLink::LINUX_SLL, 0)).map_err(io::Error::other)?;
+    for (i, (packet, payload)) in packets.into_iter().enumerate() {
+        let (mut raw, time) = (Vec::new(), Duration::from_millis(i as u64));
+        packet.write(&mut raw, payload).map_err(io::Error::other)?;
+        pcap.write_packet(&PcapPacket::new(time, raw.len() as u32, &raw)).map_err(io::Error::other)?;
+        let cooked = [&[0; 14][..], &[8, 0], &raw[..]].concat();
+        let block = EnhancedPacketBlock {
+            interface_id: 0,
+            timestamp: time,
+            original_len: cooked.len() as u32,
+            data: cooked.into(),
+            options: vec![],
+        };
+        pcapng.write_pcapng_block(block).map_err(io::Error::other)?;
+    }
+    write(corpus, "pcap", "pcap", &pcap.into_writer())?;
+    write(corpus, "pcap", "pcapng", &pcapng.into_inner())
 }
 
 fn from_dialog(corpus: &Path, name: &str, dialog: &Dialog) -> io::Result<()> {

@@ -37,7 +37,9 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(whole.outputs, cut.outputs);
     let counters = |run: &Run| run.engine.counters().map(|(_, n)| n).collect::<Vec<_>>();
     assert_eq!(counters(&whole), counters(&cut));
-    for span in whole.outputs.iter().filter_map(|output| if let Output::Span(span) = output { Some(span) } else { None }) {
+    for span in
+        whole.outputs.iter().filter_map(|output| if let Output::Span(span) = output { Some(span) } else { None })
+    {
         assert!(span.end_unix_ns >= span.start_unix_ns, "{span:?}");
     }
 });

@@ -29,7 +29,8 @@ fuzz_target!(|input: &[u8]| {
     let Some((cut, input)) = input.split_first() else { return };
     let dialog = script::decode(input);
     let whole = play(&dialog, &dialog.turns);
-    let pieces: Vec<_> = dialog.turns.iter().flat_map(|turn| turn.split_at(usize::from(*cut) % turn.len().max(1))).collect();
+    let pieces: Vec<_> =
+        dialog.turns.iter().flat_map(|turn| turn.split_at(usize::from(*cut) % turn.len().max(1))).collect();
     let split = play(&dialog, &pieces);
     for side in [Side::Request, Side::Response] {
         assert_eq!(of(&whole, side), of(&split, side));

@@ -1,6 +1,5 @@
 //! Which processes are traced.
 
-use autospan_abi::KernelConfig;
 use autospan_abi::limits::PIDS_MAX;
 use autospan_abi::process::{PIDS_PER_ENTRY, TARGET, UNKNOWN};
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
@@ -50,10 +49,11 @@ pub(crate) fn is_unknown(tgid: u32) -> bool {
     slot(tgid).is_some_and(|state| unsafe { *state } == UNKNOWN)
 }
 
-/// Whether it matters that the process listens: it is traced, or would be from then on.
+/// Whether it matters that the process listens: it is traced, or would be from then on, or the agent may choose it for
+/// the port.
 #[inline(always)]
 pub(crate) fn may_listen(tgid: u32) -> bool {
-    is_target(tgid) || (is_unknown(tgid) && kernel::flag(KernelConfig::FLAG_AUTO))
+    is_target(tgid) || is_unknown(tgid)
 }
 
 /// Traces the process from now on, unless it is excluded.

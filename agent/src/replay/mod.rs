@@ -11,6 +11,7 @@ use autospan_core::engine::{Engine, EngineConfig, Output};
 use autospan_core::evlog::Entry;
 use autospan_core::fact::Fact;
 use autospan_core::limits::PROCESSES_MAX;
+use autospan_core::span::Span;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
@@ -82,6 +83,8 @@ pub fn replay(
     let exporter = export::start(export)?;
     drop(guard);
     let mut replayer = Replayer::new(engine, exporter);
+    // A capture knows addresses; its processes are only numbers.
+    replayer.processes_are_real = format == Format::Evlog;
     let read = match format {
         Format::Evlog => evlog::read(path, |entry| replayer.entry(entry)),
         Format::Capture => capture(path, &mut replayer),
@@ -123,7 +126,9 @@ struct Replayer {
     engine: Engine,
     exporter: Exporter,
     services: HashMap<u32, Arc<Resource>>,
+    resources: HashMap<String, Arc<Resource>>,
     nameless: Arc<Resource>,
+    processes_are_real: bool,
     spans: u64,
 }
 
@@ -135,7 +140,9 @@ impl Replayer {
             engine: Engine::new(config),
             exporter,
             services: HashMap::new(),
+            resources: HashMap::new(),
             nameless: Arc::new(Resource::named("unknown_service")),
+            processes_are_real: true,
             spans: 0,
         }
     }
@@ -152,10 +159,13 @@ impl Replayer {
 
     /// Processes of one name share a resource, as they would live.
     fn name(&mut self, tgid: u32, name: &str) {
-        let shared = self.services.values().find(|resource| resource.service_name == name).cloned();
-        if self.services.len() < PROCESSES_MAX || self.services.contains_key(&tgid) {
-            self.services.insert(tgid, shared.unwrap_or_else(|| Arc::new(Resource::named(name))));
+        let room = self.services.len() < PROCESSES_MAX && self.resources.len() < PROCESSES_MAX;
+        if !room {
+            return;
         }
+        let new = || Arc::new(Resource::named(name));
+        let resource = self.resources.entry(name.to_owned()).or_insert_with(new);
+        self.services.insert(tgid, Arc::clone(resource));
     }
 
     fn settle(&mut self) {
@@ -169,8 +179,8 @@ impl Replayer {
         while let Some(output) = self.engine.poll() {
             // A file has no kernel side that could be told a policy.
             let Output::Span(span) = output else { continue };
-            let resource = self.services.get(&span.tgid).unwrap_or(&self.nameless);
-            let span: ExportSpan = with_thread(*span, Arc::clone(resource));
+            let resource = Arc::clone(self.services.get(&span.tgid).unwrap_or(&self.nameless));
+            let span = if self.processes_are_real { with_thread(*span, resource) } else { anonymous(*span, resource) };
             self.spans += 1;
             self.exporter.push_blocking(span);
         }
@@ -181,4 +191,9 @@ impl Replayer {
         let figures = [stats::engine_figures(&self.engine), stats::export_figures(&exported)].concat();
         Replayed { figures, spans: self.spans, damage }
     }
+}
+
+fn anonymous(mut span: Span, resource: Arc<Resource>) -> ExportSpan {
+    (span.tgid, span.tid) = (0, 0);
+    ExportSpan { span, resource }
 }

@@ -7,6 +7,9 @@ use std::fmt::Write;
 /// A named figure.
 pub type Figure = (String, u64);
 
+/// Spans about export requests of this agent, which are left out.
+pub const OWN_EXPORTS: &str = "spans.own_export";
+
 /// Counters of the engine and the sizes of its tables.
 pub fn engine_figures(engine: &Engine) -> Vec<Figure> {
     let counters = engine.counters().map(|(counter, value)| (counter.name().to_owned(), value));

@@ -124,7 +124,7 @@ impl Tracer {
     /// Counters of the engine, and of spans that were left out.
     pub fn figures(&self) -> Vec<Figure> {
         let mut figures = stats::engine_figures(&self.engine);
-        figures.push(("spans.own_export".to_owned(), self.own_exports));
+        figures.push((stats::OWN_EXPORTS.to_owned(), self.own_exports));
         figures
     }
 

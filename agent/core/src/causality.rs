@@ -77,7 +77,7 @@ impl ProcessState {
 
     /// A record of this process was lost: requests may be in flight that nobody saw, or seem to be that are not.
     pub(crate) fn lost(&mut self, now: u64) {
-        self.uncertain_until = now + UNCERTAIN_NS;
+        self.uncertain_until = now.saturating_add(UNCERTAIN_NS);
     }
 
     fn only_request(&self, now: u64) -> Option<ExchangeId> {

@@ -330,7 +330,8 @@ impl Engine {
         for _ in 0..self.sweep.len().min(SWEEP_MAX) {
             let Some(id) = self.sweep.pop_front() else { return };
             let Some(link) = self.links.get(&id) else { continue };
-            let idle = link.connection.is_idle() && link.connection.last_at.saturating_add(CONNECTION_IDLE_NS) < self.now;
+            let idle =
+                link.connection.is_idle() && link.connection.last_at.saturating_add(CONNECTION_IDLE_NS) < self.now;
             if idle {
                 self.close_link(id, self.now);
             } else {

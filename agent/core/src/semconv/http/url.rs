@@ -25,7 +25,8 @@ impl<'a> Url<'a> {
         if let Some((scheme, rest)) = absolute(target) {
             let authority_end = rest.find(['/', '?']).unwrap_or(rest.len());
             let (authority, rest) = rest.split_at(authority_end);
-            return Self { scheme, ..Self::with_path(authority, if rest.is_empty() { "/" } else { rest }) };
+            let url = Self::with_path(authority, rest);
+            return Self { scheme, path: url.path.filter(|path| !path.is_empty()).or(Some("/")), ..url };
         }
         match target.starts_with('/') || target == "*" {
             true => Self::with_path(host, target),

@@ -172,6 +172,20 @@ impl Connection {
         !self.request_open && !self.response_open && self.unanswered == 0
     }
 
+    /// Bytes that wait for more in both streams.
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.inbound.pending.len() + self.outbound.pending.len()
+    }
+
+    /// Gives up the messages that those bytes belong to.
+    pub(crate) fn abandon_pending(&mut self, out: &mut Vec<Signal>) {
+        for side in [Side::Request, Side::Response] {
+            if !self.stream(side).pending.is_empty() {
+                self.lose_place(side, out);
+            }
+        }
+    }
+
     /// A data record of this connection.
     pub(crate) fn data(&mut self, mark: Mark, data: &Data<'_>, config: &ProtocolConfig, out: &mut Vec<Signal>) {
         self.last_at = mark.at;

@@ -38,6 +38,8 @@ counters! {
     DroppedRequestLost = "dropped.request_lost",
     /// Exchanges dropped because a table was full.
     DroppedTableFull = "dropped.table_full",
+    /// Messages given up because all incomplete messages together held too many bytes.
+    DroppedBuffersFull = "dropped.buffers_full",
     /// Messages given up: not valid HTTP, or over a limit.
     DroppedMalformed = "dropped.malformed",
     /// Bytes missing inside a stream because a record was lost.

@@ -13,7 +13,7 @@ use crate::exchange::{Exchanges, Pairing};
 use crate::fact::Fact;
 use crate::ids::Ids;
 use crate::join::Joins;
-use crate::limits::{CONNECTION_IDLE_NS, CONNECTIONS_MAX, PROCESSES_MAX, SETTLE_NS};
+use crate::limits::{CONNECTION_IDLE_NS, CONNECTIONS_MAX, PENDING_BYTES_MAX, PROCESSES_MAX, SETTLE_NS};
 use crate::protocol::ProtocolConfig;
 use crate::span::Span;
 use crate::stream::Mark;
@@ -53,6 +53,8 @@ pub struct Engine {
     /// The start of a record whose rest has not been fed yet.
     partial: Vec<u8>,
     links: HashMap<u64, Link>,
+    /// Bytes of incomplete messages over all connections.
+    pending_bytes: usize,
     /// All connections, for second-chance eviction.
     sweep: VecDeque<u64>,
     /// Unix connections by process: nothing but the end of the process tells of their end.
@@ -95,6 +97,7 @@ impl Engine {
             now: 0,
             partial: Vec::new(),
             links: HashMap::new(),
+            pending_bytes: 0,
             sweep: VecDeque::new(),
             unix_links: BTreeSet::new(),
             processes: HashMap::new(),
@@ -245,7 +248,14 @@ impl Engine {
             return self.count(Counter::RecordsUnknownConnection);
         };
         link.touched = true;
+        self.pending_bytes -= link.connection.pending_bytes();
         link.connection.data(Mark::new(at, tgid, tid, data), data, &self.config.protocol, &mut self.signals);
+        let full = self.pending_bytes + link.connection.pending_bytes() > PENDING_BYTES_MAX;
+        if full {
+            link.connection.abandon_pending(&mut self.signals);
+        }
+        self.pending_bytes += link.connection.pending_bytes();
+        self.add(Counter::DroppedBuffersFull, u64::from(full));
         self.settle_signals(data.connection, at);
     }
 
@@ -264,6 +274,7 @@ impl Engine {
         self.settle_signals(id, at);
         self.end_unanswered(id, at);
         if let Some(link) = self.links.remove(&id) {
+            self.pending_bytes -= link.connection.pending_bytes();
             self.unix_links.remove(&(link.connection.tgid, id));
             if let Some(process) = link.opaque_server_of.and_then(|tgid| self.processes.get_mut(&tgid)) {
                 process.opaque_servers = process.opaque_servers.saturating_sub(1);

@@ -3,6 +3,7 @@
 use crate::causality::{Evidence, ExchangeId, RootReason, TokenOwner};
 use crate::connection::{Address, Connection, Origin, Tokens};
 use crate::join::Key;
+use crate::limits::{EXCHANGES_MAX, HELD_BYTES_MAX};
 use crate::protocol::{MessageEnd, RequestHead, ResponseHead};
 use crate::span::{Parent, SpanId, SpanKind, TraceId};
 use alloc::boxed::Box;
@@ -94,6 +95,8 @@ impl Exchange {
 pub(crate) struct Exchanges {
     by_id: HashMap<ExchangeId, Exchange>,
     tokens: HashMap<u64, TokenOwner>,
+    /// Bytes of all request heads.
+    held_bytes: usize,
     last_id: ExchangeId,
 }
 
@@ -103,7 +106,13 @@ impl Exchanges {
         self.last_id
     }
 
+    /// One more exchange with this request would be too many.
+    pub(crate) fn is_full(&self, request: &RequestHead) -> bool {
+        self.by_id.len() >= EXCHANGES_MAX || self.held_bytes + request.held_bytes() > HELD_BYTES_MAX
+    }
+
     pub(crate) fn insert(&mut self, exchange: Exchange) {
+        self.held_bytes += exchange.request.as_ref().map_or(0, |r| r.held_bytes());
         self.by_id.insert(exchange.id, exchange);
     }
 
@@ -152,9 +161,17 @@ impl Exchanges {
         }
     }
 
+    /// Takes the request's head out of an exchange, once.
+    pub(crate) fn take_request(&mut self, id: ExchangeId) -> Option<Box<RequestHead>> {
+        let request = self.by_id.get_mut(&id)?.request.take()?;
+        self.held_bytes -= request.held_bytes();
+        Some(request)
+    }
+
     /// Forgets the exchange and its tokens.
     pub(crate) fn remove(&mut self, id: ExchangeId) -> Option<Exchange> {
         let exchange = self.by_id.remove(&id)?;
+        self.held_bytes -= exchange.request.as_ref().map_or(0, |r| r.held_bytes());
         for token in exchange.tokens.iter().chain(&exchange.body_tokens).filter(|t| **t != 0) {
             self.tokens.remove(token);
         }

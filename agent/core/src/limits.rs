@@ -5,7 +5,7 @@ use alloc::string::String;
 /// Connections tracked at once; past it the least recently used one is dropped and counted.
 pub const CONNECTIONS_MAX: usize = 32_768;
 /// Exchanges in flight or settling at once.
-pub const EXCHANGES_MAX: usize = 65_536;
+pub const EXCHANGES_MAX: usize = 32_768;
 /// Requests without a response on one connection (pipelining depth).
 pub const PIPELINE_MAX: usize = 1_024;
 /// Bytes of one message head (request line or status line, and headers) before the message is given up.
@@ -16,6 +16,10 @@ pub const HEADERS_MAX: usize = 128;
 pub const ATTRIBUTE_BYTES_MAX: usize = 4_096;
 /// Bytes of response data kept for a request that has not been seen yet.
 pub const EARLY_BYTES_MAX: usize = 65_536;
+/// Bytes of incomplete heads and early responses kept over all connections.
+pub const PENDING_BYTES_MAX: usize = 16 << 20;
+/// Bytes of request heads kept over all exchanges.
+pub const HELD_BYTES_MAX: usize = 32 << 20;
 /// How long records may arrive out of order, and so how long after its start an exchange's parent is decided.
 pub const SETTLE_NS: u64 = 100_000_000;
 /// A connection without traffic and without an exchange in flight is forgotten after this time.

@@ -7,9 +7,9 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 /// Records remembered behind bytes that a parser has not taken yet.
-const MARKS_MAX: usize = 64;
+const MARKS_MAX: usize = 16;
 /// Bytes that may wait for the parser: a head that is not complete, or an early response.
-pub(crate) const PENDING_BYTES_MAX: usize = max(HEAD_BYTES_MAX, EARLY_BYTES_MAX) + 16_384;
+const STREAM_PENDING_BYTES_MAX: usize = max(HEAD_BYTES_MAX, EARLY_BYTES_MAX) + 16_384;
 
 const fn max(a: usize, b: usize) -> usize {
     if a > b { a } else { b }
@@ -141,7 +141,7 @@ impl Stream {
 
     /// Keeps bytes for later; `false` when that would be too many.
     pub(crate) fn keep(&mut self, bytes: &[u8]) -> bool {
-        if self.pending.len() + bytes.len() > PENDING_BYTES_MAX {
+        if self.pending.len() + bytes.len() > STREAM_PENDING_BYTES_MAX {
             return false;
         }
         self.pending.extend_from_slice(bytes);

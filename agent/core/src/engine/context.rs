@@ -110,11 +110,11 @@ impl Engine {
 
     /// A span leaves when its exchange is over and its context decided, whichever comes later.
     pub(super) fn emit_if_ready(&mut self, id: ExchangeId) {
-        let Some(exchange) = self.exchanges.get_mut(id) else { return };
-        let (Some(end), Some(context)) = (exchange.end, &exchange.context) else { return };
-        let Some(request) = exchange.request.take() else { return };
-        let context = context.clone();
-        let response = exchange.response.take();
+        let ready = self.exchanges.get_mut(id).filter(|e| e.end.is_some() && e.context.is_some());
+        let Some(response) = ready.map(|e| e.response.take()) else { return };
+        let Some(request) = self.exchanges.take_request(id) else { return };
+        let Some(exchange) = self.exchanges.get(id) else { return };
+        let (Some(end), Some(context)) = (exchange.end, exchange.context.clone()) else { return };
         let RequestHead::Http(request) = *request;
         let response = response.map(|head| match *head {
             ResponseHead::Http(response) => (response, exchange.response_end),

@@ -5,7 +5,6 @@ use crate::causality::{Carried, Evidence, ExchangeId, RootReason, TokenOwner, de
 use crate::connection::{Origin, Signal, Tokens};
 use crate::counter::Counter;
 use crate::exchange::Exchange;
-use crate::limits::EXCHANGES_MAX;
 use crate::protocol::{MessageEnd, RequestHead, ResponseHead, Side};
 use crate::span::SpanKind;
 use alloc::boxed::Box;
@@ -41,7 +40,7 @@ impl Engine {
 
     fn request(&mut self, connection: u64, head: Box<RequestHead>, origin: Origin, tokens: Tokens) {
         let Some(link) = self.links.get_mut(&connection) else { return };
-        if self.exchanges.len() >= EXCHANGES_MAX {
+        if self.exchanges.is_full(&head) {
             link.pairing.unanswered.push_back(None);
             return self.count(Counter::DroppedTableFull);
         }

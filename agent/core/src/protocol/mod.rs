@@ -97,6 +97,20 @@ pub enum RequestHead {
     Http(HttpRequest),
 }
 
+impl RequestHead {
+    /// Memory behind it, about.
+    pub fn held_bytes(&self) -> usize {
+        let Self::Http(request) = self;
+        let HttpRequest { method, target, version: _, host, user_agent, trace, captured } = request;
+        let TraceHeaders { traceparent, tracestate, b3, b3_trace_id, b3_span_id, jaeger } = trace;
+        let optional =
+            [traceparent, b3, b3_trace_id, b3_span_id, jaeger].into_iter().flatten().map(String::len).sum::<usize>();
+        let captured = captured.iter().map(|(name, values)| name.len() + values.iter().map(String::len).sum::<usize>());
+        let texts = method.len() + target.len() + host.len() + user_agent.len() + tracestate.len() + optional;
+        size_of::<Self>() + texts + captured.sum::<usize>()
+    }
+}
+
 /// Head of a response.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ResponseHead {

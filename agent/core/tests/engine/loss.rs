@@ -87,3 +87,21 @@ fn garbage_is_counted_and_nothing_else() {
     world.engine.feed(&[24, 0, 0, 0, 99, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!(world.counter("engine.records_invalid"), 2);
 }
+
+#[test]
+fn heads_that_never_end_are_given_up_together() {
+    let mut world = World::new();
+    let endless = "x".repeat(16_000);
+    for connection in 0..2_000 {
+        world.server(1, connection, 50_000);
+        world.read(100, connection, &format!("GET /{endless}"));
+    }
+    let dropped = world.counter("dropped.buffers_full");
+    assert!(dropped > 0, "2,000 unfinished heads of 16 KB are more than the limit");
+    (0..2_000).for_each(|connection| world.close(connection));
+    world.server(1, 5_000, 50_000);
+    world.read(100, 5_000, &get("/a"));
+    world.write(100, 5_000, OK);
+    assert_eq!(world.trees(), "server GET /a 200 [entry]\n");
+    assert_eq!(world.counter("dropped.buffers_full"), dropped, "the bytes of closed connections do not count");
+}

@@ -6,6 +6,9 @@ use rig::address::free_port;
 use rig::agent::Options;
 use rig::receiver::Mode;
 use rig::{Agent, App, Client, Receiver, Service};
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A service, and one request to it.
 fn request(service: &Service) -> Result<()> {
@@ -37,10 +40,64 @@ fn grpc() -> Result<()> {
     arrives(|receiver| Options::new().grpc(receiver), "grpc", "identity")
 }
 
+/// gRPC servers keep the encoding of messages to themselves, so the wire is asked.
 #[test]
 fn grpc_gzip() -> Result<()> {
     needs_root!();
-    arrives(|receiver| gzip(Options::new().grpc(receiver)), "grpc", "gzip")
+    let receiver = Receiver::start()?;
+    let service = Service::start(App::Go)?;
+    let tap = Tap::before(receiver.grpc_port)?;
+    let agent = gzip(Options::new().arguments(&["--port", &service.port().to_string()]))
+        .environment("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://127.0.0.1:{}", tap.port))
+        .environment("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+        .start()?;
+    request(&service)?;
+    receiver.wait_spans(1, |span| span.serves(&[service.pid()]))?;
+    assert!(tap.saw_gzip_message(), "no compressed message on the wire");
+    agent.stop().map(drop)
+}
+
+/// Hands a connection on to another port of this host and keeps what the client sends.
+struct Tap {
+    port: u16,
+    sent: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Tap {
+    fn before(port: u16) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let tap = Self { port: listener.local_addr()?.port(), sent: Arc::default() };
+        let sent = Arc::clone(&tap.sent);
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                let (client, server) = (client?, TcpStream::connect(("127.0.0.1", port))?);
+                let (mut answers, mut to_client) = (server.try_clone()?, client.try_clone()?);
+                std::thread::spawn(move || std::io::copy(&mut answers, &mut to_client));
+                let sent = Arc::clone(&sent);
+                std::thread::spawn(move || hand_on(client, server, &sent));
+            }
+            Ok::<_, std::io::Error>(())
+        });
+        Ok(tap)
+    }
+
+    /// A message's prefix is a flag, 1 where it is compressed, and four bytes of length.
+    fn saw_gzip_message(&self) -> bool {
+        let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        sent.windows(8).any(|bytes| bytes[0] == 1 && bytes[5..] == [0x1f, 0x8b, 0x08])
+    }
+}
+
+fn hand_on(mut client: TcpStream, mut server: TcpStream, sent: &Mutex<Vec<u8>>) -> std::io::Result<()> {
+    let mut buffer = [0; 16_384];
+    loop {
+        let bytes = match client.read(&mut buffer)? {
+            0 => return server.shutdown(Shutdown::Write),
+            len => &buffer[..len],
+        };
+        sent.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        server.write_all(bytes)?;
+    }
 }
 
 #[test]

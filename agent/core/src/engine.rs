@@ -205,7 +205,9 @@ impl Engine {
     }
 
     fn add(&mut self, counter: Counter, n: u64) {
-        self.counters[counter as usize] += n;
+        let count = &mut self.counters[counter as usize];
+        // Bytes claimed by damaged records may be any number.
+        *count = count.saturating_add(n);
     }
 
     // === records ===

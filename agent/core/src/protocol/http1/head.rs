@@ -194,9 +194,10 @@ fn method(name: &str) -> Cow<'static, str> {
 fn text(bytes: &[u8]) -> String {
     let cut = &bytes[..bytes.len().min(ATTRIBUTE_BYTES_MAX)];
     let whole = match core::str::from_utf8(cut) {
+        Ok(text) => return String::from(text),
         // Only the limit cut the last character in two.
         Err(e) if e.error_len().is_none() && cut.len() < bytes.len() => &cut[..e.valid_up_to()],
-        _ => cut,
+        Err(_) => cut,
     };
     let mut text = String::from_utf8_lossy(whole).into_owned();
     cut_attribute(&mut text);

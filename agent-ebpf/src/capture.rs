@@ -306,7 +306,7 @@ fn write<const BYTES: usize>(transfer: &Transfer) {
             counter::bump(Counter::LostUserRead);
         }
     }
-    entry.submit(0);
+    ring::submit(entry);
     counter::bump(Counter::DataRecords);
 }
 

@@ -193,7 +193,7 @@ fn report(connection: *mut Connection, sock: u64, thread: u64) {
         describe(&mut *entry.as_mut_ptr(), &*connection, sock, thread);
         (*connection).reported = 1;
     }
-    entry.submit(0);
+    ring::submit(entry);
     counter::bump(Counter::Connections);
 }
 

@@ -41,7 +41,7 @@ fn started(thread: Thread, socket: Socket) {
         process::make_target(thread.tgid);
     }
     let family = socket.sock.family();
-    ring::emit(ListenStarted {
+    ring::emit_now(ListenStarted {
         header: ring::header(RecordKind::ListenStarted, size_of::<ListenStarted>() as u32, thread),
         netns: socket.sock.netns(),
         family,

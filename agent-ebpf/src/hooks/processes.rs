@@ -18,7 +18,7 @@ pub fn process_fork(ctx: RawTracePointContext) -> i32 {
     if kernel::flag(KernelConfig::FLAG_FOLLOW_FORKS) {
         process::make_target(child_tgid);
     }
-    ring::emit(ProcessForked {
+    ring::emit_now(ProcessForked {
         header: ring::header(RecordKind::ProcessForked, size_of::<ProcessForked>() as u32, parent),
         child_tgid,
         pad: 0,
@@ -60,5 +60,5 @@ fn ended(thread: Thread) {
 
 #[inline(always)]
 fn emit_header(kind: RecordKind, thread: Thread) {
-    ring::emit(ring::header(kind, size_of::<RecordHeader>() as u32, thread));
+    ring::emit_now(ring::header(kind, size_of::<RecordHeader>() as u32, thread));
 }

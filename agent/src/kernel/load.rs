@@ -28,7 +28,7 @@ pub(super) fn load(options: &LoadOptions) -> Result<Kernel, KernelError> {
     something_works(&capabilities, lost_offsets.as_ref(), tracefs.err())?;
     Ok(Kernel {
         ring: typed(&mut ebpf, "RECORDS")?,
-        readiness: None,
+        wakeups: None,
         undrained: true,
         processes,
         policies: typed(&mut ebpf, "POLICIES")?,

@@ -10,21 +10,20 @@ mod process_table;
 mod program;
 mod stats;
 mod tracefs;
+mod wakeups;
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use autospan_abi::{Counter, ListenerKey, Policy, RecordHeader};
 use aya::Ebpf;
 use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
 use thiserror::Error;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 pub use capability::{Capability, Loss};
 use process_table::ProcessTable;
 pub use stats::ProgramStats;
+use wakeups::Wakeups;
 
 /// How to load the kernel programs.
 #[derive(Clone, Debug, Default)]
@@ -63,7 +62,7 @@ pub struct Kernel {
     ebpf: Ebpf,
     ring: RingBuf<MapData>,
     /// Registered with the reactor on first use, since loading may happen outside of one.
-    readiness: Option<AsyncFd<OwnedFd>>,
+    wakeups: Option<Wakeups>,
     /// The ring may hold more than the last `drain` took; it gives no second notice of it.
     undrained: bool,
     processes: ProcessTable,
@@ -102,7 +101,8 @@ impl Kernel {
         &self.capabilities
     }
 
-    /// Waits until the ring buffer has records.
+    /// Waits until it is worth looking into the ring buffer: a batch is there, or its time has come. May be dropped and
+    /// called anew at any time.
     ///
     /// # Errors
     /// The reactor cannot watch the ring buffer.
@@ -110,15 +110,11 @@ impl Kernel {
         if self.undrained {
             return Ok(());
         }
-        if self.readiness.is_none() {
-            let fd = self.ring.as_fd().try_clone_to_owned()?;
-            // SAFETY: the fd is owned, and open until the registration is dropped with it.
-            self.readiness = Some(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?);
+        if self.wakeups.is_none() {
+            self.wakeups = Some(Wakeups::of(&self.ring)?);
         }
-        if let Some(readiness) = &self.readiness {
-            readiness.readable().await?.clear_ready();
-            // Cleared before the ring is drained, so that a record written meanwhile is noticed again.
-            self.undrained = true;
+        if let Some(wakeups) = &mut self.wakeups {
+            wakeups.next().await?;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use crate::need::needs_root;
 use anyhow::{Result, ensure};
 use rig::address::free_port;
 use rig::agent::Options;
+use rig::authority::Authority;
 use rig::receiver::Mode;
 use rig::{Agent, App, Client, Receiver, Service};
 use std::io::{Read, Write};
@@ -110,6 +111,50 @@ fn http_protobuf() -> Result<()> {
 fn http_protobuf_gzip() -> Result<()> {
     needs_root!();
     arrives(|receiver| gzip(Options::new().http(receiver)), "http", "gzip")
+}
+
+/// Both ends show a certificate of an authority that no system trusts.
+fn arrives_by_tls(protocol: &str, port: impl Fn(&Receiver) -> u16) -> Result<()> {
+    let authority = Authority::new()?;
+    let receiver = Receiver::start_tls(&authority)?;
+    let service = Service::start(App::Go)?;
+    let file = |name| authority.file(name).display().to_string();
+    let agent = Options::new()
+        .environment("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("https://localhost:{}", port(&receiver)))
+        .environment("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+        .environment("OTEL_EXPORTER_OTLP_CERTIFICATE", &file("ca.pem"))
+        .environment("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", &file("client.pem"))
+        .environment("OTEL_EXPORTER_OTLP_CLIENT_KEY", &file("client.key"))
+        .start()?;
+    request(&service)?;
+    receiver.wait_spans(1, |span| span.serves(&[service.pid()]))?;
+    agent.stop().map(drop)
+}
+
+#[test]
+fn grpc_by_mutual_tls() -> Result<()> {
+    needs_root!();
+    arrives_by_tls("grpc", |receiver| receiver.grpc_port)
+}
+
+#[test]
+fn http_by_mutual_tls() -> Result<()> {
+    needs_root!();
+    arrives_by_tls("http/protobuf", |receiver| receiver.http_port)
+}
+
+/// A receiver that cannot be verified gets nothing, and the log says why.
+#[test]
+fn an_unknown_authority_is_not_trusted() -> Result<()> {
+    needs_root!();
+    let receiver = Receiver::start_tls(&Authority::new()?)?;
+    let service = Service::start(App::Go)?;
+    let endpoint = format!("https://localhost:{}", receiver.http_port);
+    let mut agent = Options::new().environment("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint).start()?;
+    request(&service)?;
+    agent.process().wait_until("to say why", |process| process.stderr().contains("UnknownIssuer"))?;
+    assert!(receiver.exports().is_empty());
+    agent.stop().map(drop)
 }
 
 #[test]

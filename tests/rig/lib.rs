@@ -4,6 +4,7 @@
 
 pub mod address;
 pub mod agent;
+pub mod authority;
 pub mod blackhole;
 pub mod client;
 pub mod netns;

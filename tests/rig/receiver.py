@@ -1,5 +1,6 @@
 """An OTLP receiver that shares no code with the agent: grpcio and the classes generated from OpenTelemetry's .proto files.
 
+Arguments: port for gRPC, port for HTTP, and for TLS a folder with ca.pem, server.pem and server.key.
 Each span becomes one JSON line on stdout, each export request another. Commands come on stdin, one JSON object per line, and are
 answered on stdout with an "answer" line, as is the start; at the end of stdin the receiver ends.
 
@@ -14,10 +15,12 @@ answered on stdout with an "answer" line, as is the start; at the end of stdin t
 import base64
 import gzip
 import json
+import ssl
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as trace
@@ -159,6 +162,18 @@ def http_class(receiver):
     return Http
 
 
+def grpc_credentials(certificates):
+    key, chain, trusted = ((certificates / name).read_bytes() for name in ("server.key", "server.pem", "ca.pem"))
+    return grpc.ssl_server_credentials([(key, chain)], trusted, require_client_auth=True)
+
+
+def tls_context(certificates):
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=certificates / "ca.pem")
+    context.load_cert_chain(certificates / "server.pem", certificates / "server.key")
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
 def main():
     grpc_port, http_port = int(sys.argv[1]), int(sys.argv[2])
     receiver = Receiver()
@@ -166,10 +181,15 @@ def main():
     options = [("grpc.max_receive_message_length", MESSAGE_BYTES_MAX), ("grpc.so_reuseport", 0)]
     server = grpc.server(ThreadPoolExecutor(8), options=options)
     trace_grpc.add_TraceServiceServicer_to_server(Grpc(receiver), server)
-    server.add_insecure_port(f"127.0.0.1:{grpc_port}")
+    http = ThreadingHTTPServer(("127.0.0.1", http_port), http_class(receiver))
+    if len(sys.argv) > 3:
+        certificates = Path(sys.argv[3])
+        server.add_secure_port(f"127.0.0.1:{grpc_port}", grpc_credentials(certificates))
+        http.socket = tls_context(certificates).wrap_socket(http.socket, server_side=True)
+    else:
+        server.add_insecure_port(f"127.0.0.1:{grpc_port}")
     server.start()
 
-    http = ThreadingHTTPServer(("127.0.0.1", http_port), http_class(receiver))
     http.daemon_threads = True
     threading.Thread(target=http.serve_forever, daemon=True).start()
 

@@ -1,6 +1,7 @@
 //! The OTLP receiver (`receiver.py`), and what it received.
 
 use crate::address::free_port;
+use crate::authority::Authority;
 use crate::paths;
 use crate::span::Span;
 use crate::wait::PATIENCE;
@@ -8,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -74,11 +76,21 @@ impl Receiver {
         Self::start_on(free_port()?, free_port()?)
     }
 
+    /// Takes spans by TLS alone, from clients that `authority` vouches for.
+    pub fn start_tls(authority: &Authority) -> Result<Self> {
+        Self::spawn(free_port()?, free_port()?, Some(authority.folder()))
+    }
+
     /// For a collector that comes (back) later.
     pub fn start_on(grpc_port: u16, http_port: u16) -> Result<Self> {
+        Self::spawn(grpc_port, http_port, None)
+    }
+
+    fn spawn(grpc_port: u16, http_port: u16, certificates: Option<&Path>) -> Result<Self> {
         let mut child = Command::new(paths::installed("venv/bin/python")?)
             .arg(paths::repository().join("tests/rig/receiver.py"))
             .args([grpc_port.to_string(), http_port.to_string()])
+            .args(certificates)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

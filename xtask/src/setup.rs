@@ -40,6 +40,7 @@ const PACKAGES: &[Package] = &[
     Package { name: "nginx-light", present: || find("nginx").is_some() },
     Package { name: "nodejs", present: || find("node").is_some() },
     Package { name: "npm", present: || find("npm").is_some() },
+    Package { name: "openssl", present: || find("openssl").is_some() },
     Package { name: "python3", present: || find("python3").is_some() },
     Package { name: "python3-venv", present: has_venv },
     Package { name: "util-linux", present: || find("setpriv").is_some() },

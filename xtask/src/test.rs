@@ -57,8 +57,8 @@ impl Section {
                 run(cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--locked", "--", "-Dwarnings"]))
             }
             Self::Docs => run(cargo()
-                .args(["doc", "--quiet", "--workspace", "--no-deps", "--locked"])
-                .env("RUSTDOCFLAGS", "-Dwarnings")),
+                .args(["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items", "--locked"])
+                .env("RUSTDOCFLAGS", "-Dwarnings -Arustdoc::private_intra_doc_links")),
             Self::Unit => {
                 run(cargo().args(["test", "--quiet", "--workspace", "--exclude", "autospan-tests", "--locked"]))
             }

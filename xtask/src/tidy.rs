@@ -82,7 +82,6 @@ const FORBIDDEN: &[(&str, &str, &[&str], &str)] = &[
     ("#[all", "ow(", &["rs"], "expect() with a reason"),
     ("dbg", "!(", &["rs"], "left from debugging"),
     ("/ro", "ot/", &[], "a path of somebody's machine"),
-    ("/ho", "me/", &[], "a path of somebody's machine"),
     ("/wo", "rk/", &[], "a path of somebody's machine"),
     ("\"reso", "lved\":", &["json"], "a lock file must not name a registry's host"),
 ];

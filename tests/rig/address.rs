@@ -1,8 +1,9 @@
 //! Where a service listens.
 
 use anyhow::{Context, Result};
+use std::collections::BTreeSet;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -60,11 +61,22 @@ const PORT_FIRST: u16 = 18_000;
 const PORT_COUNT: u16 = 14_000;
 static OFFSET: AtomicU16 = AtomicU16::new(0);
 
-/// A TCP port that nobody listens on, different at each call.
+/// A TCP port that nobody uses, different at each call. It is not tried out: a process that listens, however shortly, is a
+/// service to the agent.
 pub fn free_port() -> Result<u16> {
+    let used = used_ports();
     let seed = (std::process::id() as u16).wrapping_mul(37);
     (0..PORT_COUNT)
         .map(|_| PORT_FIRST + seed.wrapping_add(OFFSET.fetch_add(1, Ordering::Relaxed)) % PORT_COUNT)
-        .find(|port| TcpListener::bind(("::", *port)).is_ok() || TcpListener::bind(("0.0.0.0", *port)).is_ok())
+        .find(|port| !used.contains(port))
         .context("no free TCP port")
+}
+
+/// Local ports of all sockets, as the kernel lists them.
+fn used_ports() -> BTreeSet<u16> {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(std::fs::read_to_string);
+    // A kernel without IPv6 has one table.
+    let lines: String = tables.into_iter().flatten().collect();
+    let local = lines.lines().filter_map(|line| line.split_whitespace().nth(1)?.rsplit_once(':'));
+    local.filter_map(|(_, port)| u16::from_str_radix(port, 16).ok()).collect()
 }

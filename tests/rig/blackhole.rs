@@ -5,30 +5,14 @@ use std::io::{BufRead, BufReader, Read, Write, copy, sink};
 use std::net::{TcpListener, TcpStream};
 
 /// Accepts for as long as the process lives.
-#[derive(Clone, Copy, Debug)]
-pub struct Blackhole {
-    pub port: u16,
-}
-
-impl Blackhole {
-    pub fn start() -> Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0))?;
-        let port = listener.local_addr()?.port();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                // A client that leaves ends its thread, and that is all there is to it.
-                std::thread::spawn(move || serve(&stream).ok());
-            }
-        });
-        Ok(Self { port })
-    }
-
-    pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+pub fn accept(listener: &TcpListener) {
+    for stream in listener.incoming().flatten() {
+        // A client that leaves ends its thread, and that is all there is to it.
+        std::thread::spawn(move || answer(&stream).ok());
     }
 }
 
-fn serve(stream: &TcpStream) -> Result<()> {
+fn answer(stream: &TcpStream) -> Result<()> {
     let mut input = BufReader::new(stream);
     let mut output = stream;
     while let Some(length) = content_length(&mut input)? {

@@ -6,6 +6,7 @@ mod load;
 mod pair;
 mod pipe;
 mod report;
+mod server;
 mod zero_code;
 
 use crate::program::{cargo, run, target};
@@ -16,7 +17,7 @@ use nix::unistd::geteuid;
 use report::Table;
 use rig::Agent;
 use rig::agent::Options;
-use rig::blackhole::Blackhole;
+use server::{Serve, Server};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -26,9 +27,9 @@ pub(crate) struct Args {
     /// Seconds of each run of the load generator.
     #[arg(long, default_value_t = 3)]
     seconds: u32,
-    /// Serve the HTTP pairs of `--only pair`; started by the benchmark itself.
-    #[arg(long, hide = true)]
-    serve: bool,
+    /// Be one of the servers; for the benchmark itself.
+    #[arg(long, hide = true, value_enum)]
+    serve: Option<Serve>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -51,8 +52,8 @@ enum Measurement {
 const ROUNDS: usize = 2;
 
 pub(crate) fn bench(args: &Args) -> Result<()> {
-    if args.serve {
-        return pair::serve();
+    if let Some(serve) = args.serve {
+        return serve.run();
     }
     ensure!(geteuid().is_root(), "the agent needs root: run the benchmark as root");
     let wanted = |measurement: &Measurement| args.only.is_empty() || args.only.contains(measurement);
@@ -61,7 +62,7 @@ pub(crate) fn bench(args: &Args) -> Result<()> {
     run(cargo().args(["build", "--release", "--package", "autospan", "--locked"]))?;
     // The rig takes the newest build, which must not be somebody's debug one.
     ensure!(target().join("release/autospan").exists(), "cargo built no release binary");
-    let bench = Bench { collector: Blackhole::start()?, seconds: args.seconds };
+    let bench = Bench { collector: Server::start(Serve::Collector)?, seconds: args.seconds };
     let mut table = Table::default();
     for measurement in Measurement::value_variants().iter().filter(|measurement| wanted(measurement)) {
         eprintln!("measuring: {measurement:?}");
@@ -81,7 +82,7 @@ pub(crate) fn bench(args: &Args) -> Result<()> {
 
 /// What every measurement shares.
 struct Bench {
-    collector: Blackhole,
+    collector: Server,
     seconds: u32,
 }
 
@@ -93,7 +94,7 @@ impl Bench {
 
     fn options(&self) -> Options {
         Options::new()
-            .environment("OTEL_EXPORTER_OTLP_ENDPOINT", &self.collector.endpoint())
+            .environment("OTEL_EXPORTER_OTLP_ENDPOINT", &self.collector.url())
             .environment("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
     }
 

@@ -1,12 +1,12 @@
 //! What a traced server pays for one request and its response: one read, one write. The client is no target.
 
 use super::report::{Budget, Table};
+use super::server::{Serve, Server};
 use super::{Bench, OffOn, ROUNDS};
 use anyhow::{Context, Result, ensure};
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 const PAIRS: u32 = 50_000;
@@ -15,10 +15,8 @@ const REQUEST: &[u8] = b"GET /hello?n=1 HTTP/1.1\r\nHost: localhost\r\nUser-Agen
 const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello";
 const STATS: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
-/// The server: accepts one connection after the other on a port that it prints.
-pub(super) fn serve() -> Result<()> {
-    let listener = TcpListener::bind(("127.0.0.1", 0))?;
-    println!("{}", listener.local_addr()?.port());
+/// One connection after the other.
+pub(super) fn answer(listener: &TcpListener) -> Result<()> {
     for stream in listener.incoming() {
         let mut stream = stream?;
         stream.set_nodelay(true)?;
@@ -29,29 +27,6 @@ pub(super) fn serve() -> Result<()> {
         }
     }
     Ok(())
-}
-
-struct Server {
-    child: Child,
-    port: u16,
-}
-
-impl Server {
-    fn start() -> Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
-        let mut child = command.args(["bench", "--serve"]).stdout(Stdio::piped()).stdin(Stdio::null()).spawn()?;
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().context("no output")?).read_line(&mut line)?;
-        Ok(Self { port: line.trim().parse()?, child })
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Ours to end, however far it came.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// ns per round trip on one connection.
@@ -68,7 +43,7 @@ fn round_trips(port: u16) -> Result<f64> {
 }
 
 pub(super) fn measure(bench: &Bench, table: &mut Table) -> Result<()> {
-    let server = Server::start()?;
+    let server = Server::start(Serve::Pair)?;
     let mut times = OffOn::default();
     for _ in 0..ROUNDS {
         times.off.push(round_trips(server.port)?);

@@ -45,7 +45,7 @@ fn compare(bench: &Bench, app: App, connections: u32) -> Result<(OffOn, OffOn)> 
 /// Traces only, to the same collector.
 fn environment(bench: &Bench) -> Vec<(&'static str, String)> {
     vec![
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", bench.collector.endpoint()),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", bench.collector.url()),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf".to_owned()),
         ("OTEL_TRACES_EXPORTER", "otlp".to_owned()),
         ("OTEL_METRICS_EXPORTER", "none".to_owned()),

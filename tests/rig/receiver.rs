@@ -35,7 +35,7 @@ pub enum Mode {
 pub struct Export {
     /// "grpc" or "http".
     pub transport: String,
-    /// "identity" or "gzip".
+    /// "identity" or "gzip"; over gRPC always the former, the library does not tell.
     pub encoding: String,
     /// Lower-case names.
     pub headers: BTreeMap<String, String>,

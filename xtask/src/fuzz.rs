@@ -17,6 +17,13 @@ pub(crate) struct Args {
     targets: Vec<String>,
 }
 
+impl Args {
+    /// All targets.
+    pub(crate) fn all(seconds: u32) -> Self {
+        Self { seconds, targets: Vec::new() }
+    }
+}
+
 const AT_ONCE: usize = 2;
 /// An input that takes longer is a finding.
 const INPUT_SECONDS_MAX: u32 = 20;

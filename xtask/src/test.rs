@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that must hold, cheapest first, ending with cargo's own result lines.
 
 use crate::program::{cargo, run, target};
-use crate::{build_ebpf, root, setup, tidy};
+use crate::{build_ebpf, fuzz, root, setup, tidy};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use std::process::Command;
@@ -28,6 +28,8 @@ enum Section {
     Docs,
     /// Unit, golden and property tests.
     Unit,
+    /// Each fuzz target, shortly; 10 minutes where CI is set.
+    Fuzz,
     /// Real services, the real agent, a real receiver.
     E2e,
 }
@@ -62,6 +64,7 @@ impl Section {
             Self::Unit => {
                 run(cargo().args(["test", "--quiet", "--workspace", "--exclude", "autospan-tests", "--locked"]))
             }
+            Self::Fuzz => fuzz::fuzz(&fuzz::Args::all(fuzz_seconds())),
             Self::E2e => e2e(),
         }
     }
@@ -73,11 +76,25 @@ fn fmt() -> Result<()> {
     run(kernel.args(["fmt", "--check"]).current_dir(root().join("agent-ebpf")))
 }
 
+fn fuzz_seconds() -> u32 {
+    if std::env::var_os("CI").is_some() { 600 } else { 20 }
+}
+
 /// The agent as it is released, alone on its services: one test at a time.
 fn e2e() -> Result<()> {
     setup::install(&setup::Args::default())?;
     run(cargo().args(["build", "--quiet", "--release", "--package", "autospan", "--locked"]))?;
     let mut tests = cargo();
-    tests.args(["test", "--quiet", "--package", "autospan-tests", "--locked", "--", "--test-threads=1"]);
+    tests.args([
+        "test",
+        "--quiet",
+        "--package",
+        "autospan-tests",
+        "--test",
+        "e2e",
+        "--locked",
+        "--",
+        "--test-threads=1",
+    ]);
     run(tests.env("AUTOSPAN_BIN", target().join("release/autospan")))
 }

@@ -29,5 +29,5 @@ app.get('/status/:code', (request, response) => response.status(Number(request.p
 
 app.get('/slow', (request, response) => setTimeout(() => response.type('text').send('slow'), Number(request.query.ms)));
 
-const server = app.listen(Number(process.env.PORT), process.env.HOST);
+const server = app.listen(process.env.PORT, process.env.HOST);
 server.keepAliveTimeout = 60000;

@@ -52,4 +52,5 @@ const server = http.createServer((request, response) => {
   }
 });
 server.keepAliveTimeout = 60000;
-server.listen(Number(process.env.PORT), process.env.HOST);
+// A port, or the path of a unix socket.
+server.listen(process.env.PORT, process.env.HOST);

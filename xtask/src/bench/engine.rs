@@ -1,15 +1,15 @@
 //! The engine alone: records of HTTP/1 exchanges to encoded OTLP, on one core.
 
 use super::report::{Budget, Table};
-use crate::program::{read, target};
+use crate::program::{cargo, read};
 use anyhow::{Context, Result};
 use serde_json::Value;
-use std::process::Command;
 
 const EXCHANGES_PER_SECOND: f64 = 300_000.0;
 
 pub(super) fn measure(table: &mut Table) -> Result<()> {
-    let printed = read(Command::new(target().join("release/autospan")).arg("throughput"))?;
+    let example = ["run", "--quiet", "--release", "--locked", "--package", "autospan", "--example", "throughput"];
+    let printed = read(cargo().args(example))?;
     let figures: Value = serde_json::from_str(&printed).with_context(|| printed.clone())?;
     let figure = |name: &str| figures[name].as_f64().with_context(|| format!("no {name} in {printed}"));
     table.number("engine, records to spans", figure("engine_per_second")?, "exchanges/s", Budget::None);

@@ -211,6 +211,16 @@ impl Connection {
         }
     }
 
+    /// The connection was closed after so many bytes: what is missing up to there was lost.
+    pub(crate) fn ended(&mut self, mark: Mark, bytes: [u64; 2], config: &ProtocolConfig, out: &mut Vec<Signal>) {
+        for (direction, bytes) in [Direction::Inbound, Direction::Outbound].into_iter().zip(bytes) {
+            let lost = self.direction_stream(direction).end_at(bytes);
+            if lost > 0 && matches!(self.protocol, Protocol::Http1(_)) {
+                self.piece(self.side(direction), Piece::Lost(lost), &mark, config, out);
+            }
+        }
+    }
+
     /// The connection was closed, or its process is gone: what is open ends here.
     pub(crate) fn closed(&mut self, at: u64, config: &ProtocolConfig, out: &mut Vec<Signal>) {
         for side in [Side::Request, Side::Response] {
@@ -225,6 +235,10 @@ impl Connection {
                     self.end_message(side, end, at, 0, out);
                 }
             }
+        }
+        // A response that was lost is not one that never came.
+        if self.responses_lost && self.unanswered > 0 {
+            out.push(Signal::ResponsesLost { n: core::mem::take(&mut self.unanswered) });
         }
     }
 

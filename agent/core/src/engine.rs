@@ -220,7 +220,9 @@ impl Engine {
         match kind {
             EventKind::Opened(opened) => self.opened(at, tgid, &opened),
             EventKind::Data(data) => self.data(at, tgid, tid, &data),
-            EventKind::Closed { connection, .. } => self.close_link(connection, at),
+            EventKind::Closed { connection, inbound_bytes, outbound_bytes } => {
+                self.ended(connection, at, tgid, tid, [inbound_bytes, outbound_bytes]);
+            }
             EventKind::Exited => self.exited(tgid, at),
             EventKind::Executed => drop(self.processes.remove(&tgid)),
             EventKind::Forked { child_tgid } => self.forked(tgid, child_tgid),
@@ -268,6 +270,16 @@ impl Engine {
             self.signal(connection, at, signal);
         }
         self.signals = signals;
+    }
+
+    fn ended(&mut self, id: u64, at: u64, tgid: u32, tid: u32, bytes: [u64; 2]) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let mark = Mark { position: 0, entered: at, at, token: 0, cause: 0, sequence: None, tgid, tid };
+        self.pending_bytes -= link.connection.pending_bytes();
+        link.connection.ended(mark, bytes, &self.config.protocol, &mut self.signals);
+        self.pending_bytes += link.connection.pending_bytes();
+        self.settle_signals(id, at);
+        self.close_link(id, at);
     }
 
     fn close_link(&mut self, id: u64, at: u64) {

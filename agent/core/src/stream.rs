@@ -134,6 +134,13 @@ impl Stream {
         self.mark_at(self.cursor)
     }
 
+    /// The stream ends at this position: the bytes up to there that no record brought were lost.
+    pub(crate) fn end_at(&mut self, position: u64) -> u64 {
+        let lost = position.saturating_sub(self.next);
+        self.next += lost;
+        lost
+    }
+
     /// Moves past `n` bytes that were taken or will never be looked at.
     pub(crate) fn advance(&mut self, n: u64) {
         self.cursor = self.cursor.saturating_add(n);

@@ -39,6 +39,20 @@ fn a_lost_request_costs_that_span_only() {
 }
 
 #[test]
+fn a_lost_response_before_the_close_is_not_a_missing_one() {
+    let mut world = World::new();
+    world.server(1, 10, 50_000);
+    world.read(100, 10, &get("/a"));
+    world.lossy = true;
+    world.write(100, 10, OK);
+    world.lossy = false;
+    world.close(10);
+    assert_eq!(world.trees(), "");
+    assert_eq!(world.counter("dropped.response_lost"), 1);
+    assert_eq!(world.counter("stream.gap_bytes"), OK.len() as u64);
+}
+
+#[test]
 fn after_a_loss_the_only_request_is_not_believed() {
     let mut world = World::new();
     world.process(1, Threads::Multiplexed);

@@ -137,8 +137,8 @@ impl World {
     }
 
     pub(crate) fn close(&mut self, connection: Conn) {
-        let tgid = self.ends[&connection].tgid;
-        self.record(tgid, tgid, EventKind::Closed { connection, inbound_bytes: 0, outbound_bytes: 0 });
+        let End { tgid, positions: [inbound_bytes, outbound_bytes], .. } = self.ends[&connection];
+        self.record(tgid, tgid, EventKind::Closed { connection, inbound_bytes, outbound_bytes });
     }
 
     pub(crate) fn exit(&mut self, tgid: u32) {

@@ -107,6 +107,12 @@ fn capture(path: &Path, replayer: &mut Replayer) -> Result<(), ReplayError> {
         lost_bytes = summary.lost_bytes,
         "packet capture read"
     );
+    if summary.cut_bytes > 0 {
+        tracing::warn!(
+            bytes = summary.cut_bytes,
+            "packets are cut off, so messages whose heads are missing give no span; capture whole packets (-s 0)"
+        );
+    }
     match summary.damage {
         None => Ok(()),
         Some(reason) => Err(ReplayError::DamagedCapture { path: path.to_owned(), packets: summary.packets, reason }),

@@ -39,6 +39,8 @@ pub struct Summary {
     pub connections: u64,
     /// Bytes that the capture has not, though their receiver had them.
     pub lost_bytes: u64,
+    /// Bytes that were cut off packets: the capture's snapshot length was too short.
+    pub cut_bytes: u64,
     /// Why the file was not read to its end.
     pub damage: Option<String>,
 }
@@ -164,6 +166,7 @@ impl<'o> Capture<'o> {
     }
 
     fn segment(&mut self, at: u64, segment: &Segment<'_>) {
+        self.summary.cut_bytes += u64::from(segment.missing);
         if self.now == 0 {
             // Ids are derived from it: the same capture gives the same ones, another capture others.
             let [a, b] = [at.to_le_bytes(), segment.fingerprint().to_le_bytes()];

@@ -85,10 +85,13 @@ impl Tracer {
         }
     }
 
-    /// Looks at a process that became a target, and says so in the log.
+    /// Looks at a process that became a target, or another program, and says so in the log.
     pub fn attached(&mut self, pid: u32) -> Option<Arc<Identity>> {
+        let before = self.processes.get(pid).cloned();
         let identity = self.inspect(pid)?;
-        announce(pid, &identity);
+        if !before.is_some_and(|before| before.is_same_program(&identity)) {
+            announce(pid, &identity);
+        }
         Some(identity)
     }
 

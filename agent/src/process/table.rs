@@ -43,6 +43,15 @@ pub struct Processes {
     nameless: Arc<Resource>,
 }
 
+// === impl Identity ===
+
+impl Identity {
+    /// The same executable under the same name.
+    pub fn is_same_program(&self, other: &Self) -> bool {
+        self.executable == other.executable && self.resource.service_name == other.resource.service_name
+    }
+}
+
 // === impl Processes ===
 
 impl Processes {

@@ -264,7 +264,7 @@ impl Agent {
             }
             Lifecycle::Listening { pid, port } => {
                 let is_target = self.kernel.is_target(pid);
-                match self.discovery.listening(pid, port, is_target) {
+                match self.discovery.listening(pid, port, is_target, self.tracer.processes()) {
                     Some(change) => self.apply(change),
                     None if is_target => self.tracer.sighted(pid),
                     None => {}

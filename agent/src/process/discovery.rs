@@ -5,7 +5,6 @@ use super::sockets::{Listener, Listeners, holds_sockets};
 use super::table::Processes;
 use procfs::process::Process;
 use std::collections::HashMap;
-use std::path::PathBuf;
 
 /// What the kernel side has to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,20 +97,20 @@ impl Discovery {
     }
 
     /// A process began to listen. Services are targets by then where nothing was selected; this is for those that must
-    /// not be, and for selected ones.
-    pub fn listening(&self, pid: u32, port: u16, is_target: bool) -> Option<Change> {
-        let executable = executable_of(pid)?;
+    /// not be, for selected ones, and for processes that only tried a port and are no services.
+    pub fn listening(&self, pid: u32, port: u16, is_target: bool, processes: &Processes) -> Option<Change> {
+        let process = Process::new(i32::try_from(pid).ok()?).ok()?;
+        let executable = process.exe().ok()?;
         if self.selector.excludes(&executable) {
             return Some(Change::Exclude(pid));
         }
+        if is_target {
+            let unknown = self.selector.is_auto() && processes.get(pid).is_none();
+            return (unknown && listeners_of(&process).is_empty()).then_some(Change::Remove(pid));
+        }
         let listener = if port == 0 { Listener::Unix } else { Listener::Tcp(port) };
-        let missing = !is_target && self.selector.selects(pid, &executable, &[listener]);
-        missing.then_some(Change::Add(pid))
+        self.selector.selects(pid, &executable, &[listener]).then_some(Change::Add(pid))
     }
-}
-
-fn executable_of(pid: u32) -> Option<PathBuf> {
-    Process::new(i32::try_from(pid).ok()?).ok()?.exe().ok()
 }
 
 /// Sockets that a process listens on now.
@@ -181,12 +180,25 @@ mod tests {
 
     #[test]
     fn listening_makes_a_selected_process_a_target() {
-        let own = std::process::id();
+        let (own, processes) = (std::process::id(), Processes::new(Host::default()));
         let by_port = discovery(Selector { ports: vec![81], ..Selector::default() });
-        assert_eq!(by_port.listening(own, 81, false), Some(Change::Add(own)));
-        assert_eq!(by_port.listening(own, 81, true), None);
-        assert_eq!(by_port.listening(own, 82, false), None);
+        assert_eq!(by_port.listening(own, 81, false, &processes), Some(Change::Add(own)));
+        assert_eq!(by_port.listening(own, 81, true, &processes), None);
+        assert_eq!(by_port.listening(own, 82, false, &processes), None);
         let excluding = Selector { excluded: vec!["*".parse().expect("a pattern")], ..Selector::default() };
-        assert_eq!(discovery(excluding).listening(own, 80, true), Some(Change::Exclude(own)));
+        assert_eq!(discovery(excluding).listening(own, 80, true, &processes), Some(Change::Exclude(own)));
+    }
+
+    #[test]
+    fn who_only_tried_a_port_is_no_service() {
+        let mut processes = Processes::new(Host::default());
+        let mut child =
+            std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().expect("cat runs");
+        let auto = discovery(Selector::default());
+        assert_eq!(auto.listening(child.id(), 80, true, &processes), Some(Change::Remove(child.id())));
+        processes.inspect(child.id()).expect("it lives");
+        assert_eq!(auto.listening(child.id(), 80, true, &processes), None, "a worker of a service");
+        drop(child.stdin.take());
+        child.wait().expect("cat ends");
     }
 }

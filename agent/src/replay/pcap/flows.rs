@@ -148,6 +148,10 @@ impl Flow {
         let (half, other) =
             if inbound { (&mut self.inbound, &mut self.outbound) } else { (&mut self.outbound, &mut self.inbound) };
         let (id, tgid) = (self.id, self.tgid);
+        // Before the segment's own bytes, which may be the answer.
+        if let Some(sequence) = segment.acknowledged {
+            other.acknowledged(sequence, &mut |run| records.run(at, tgid, id, !inbound, run, on_entry));
+        }
         if segment.syn {
             half.start(segment.sequence);
         } else {
@@ -159,9 +163,6 @@ impl Flow {
             }
         }
         half.finished |= segment.fin;
-        if let Some(sequence) = segment.acknowledged {
-            other.acknowledged(sequence, &mut |run| records.run(at, tgid, id, !inbound, run, on_entry));
-        }
         let complete = |half: &Half| half.finished && !half.is_waiting();
         if segment.rst || (complete(&self.inbound) && complete(&self.outbound)) {
             self.close(at, records, on_entry);

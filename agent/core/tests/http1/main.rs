@@ -4,6 +4,7 @@
 
 mod dialog;
 mod driver;
+mod engine;
 mod generated;
 mod golden;
 mod misdetection;

@@ -10,6 +10,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::LruHashMap;
 
 use crate::bounds::at_most;
+use crate::debug::debug;
 use crate::identity::{self, Kind};
 use crate::kernel::{AF_UNIX, Sock, Socket};
 use crate::process::{self, Thread};
@@ -195,6 +196,9 @@ fn report(connection: *mut Connection, sock: u64, thread: u64) {
     }
     ring::submit(entry);
     counter::bump(Counter::Connections);
+    // SAFETY: as above.
+    let (id, role) = unsafe { ((*connection).id, (*connection).role) };
+    debug!("connection {} of process {}, role {}", id, thread.tgid, role);
 }
 
 #[inline(always)]

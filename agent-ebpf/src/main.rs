@@ -12,6 +12,7 @@ mod capture;
 mod carrier;
 mod connection;
 mod counter;
+mod debug;
 mod hooks;
 mod identity;
 mod kernel;

@@ -6,6 +6,7 @@ use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::Array;
 
+use crate::debug::debug;
 use crate::kernel;
 
 const BPF_F_MMAPABLE: u32 = 1 << 10;
@@ -67,6 +68,7 @@ pub(crate) fn make_target(tgid: u32) {
     unsafe {
         if *state == UNKNOWN {
             *state = TARGET;
+            debug!("process {} is traced", tgid);
         }
     }
 }

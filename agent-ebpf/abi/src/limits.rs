@@ -10,9 +10,9 @@ pub const RING_POLL_MS: u64 = 50;
 /// Connections the kernel side knows at once (LRU: the least recently used one is forgotten, then seen anew).
 pub const CONNECTIONS_MAX: u32 = 32_768;
 /// Capture policies set by the engine (LRU).
-pub const POLICIES_MAX: u32 = 32_768;
+pub const POLICIES_MAX: u32 = 16_384;
 /// Threads inside a traced system call at once.
-pub const CALLS_MAX: u32 = 16_384;
+pub const CALLS_MAX: u32 = 8_192;
 /// Threads that carry a token at once (LRU).
 pub const CARRIERS_MAX: u32 = 32_768;
 /// Listening sockets known, by network namespace and port.

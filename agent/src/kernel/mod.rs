@@ -3,6 +3,7 @@
 mod attach;
 mod btf;
 mod capability;
+mod debug_log;
 mod load;
 mod object;
 mod offsets;
@@ -21,6 +22,7 @@ use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
 use thiserror::Error;
 
 pub use capability::{Capability, Loss};
+use debug_log::DebugLog;
 use process_table::ProcessTable;
 pub use stats::ProgramStats;
 use wakeups::Wakeups;
@@ -70,6 +72,7 @@ pub struct Kernel {
     listeners: HashMap<MapData, ListenerKey, u32>,
     counters: PerCpuArray<MapData, u64>,
     capabilities: Vec<Capability>,
+    debug_log: Option<DebugLog>,
 }
 
 impl std::fmt::Debug for Kernel {
@@ -121,6 +124,9 @@ impl Kernel {
 
     /// Hands the bytes of up to `max_records` records to `f`, in the order the kernel reserved them. Returns how many.
     pub fn drain(&mut self, max_records: usize, mut f: impl FnMut(&[u8])) -> usize {
+        if let Some(debug_log) = &mut self.debug_log {
+            debug_log.flush();
+        }
         for taken in 0..max_records {
             let Some(slot) = self.ring.next() else {
                 self.undrained = false;

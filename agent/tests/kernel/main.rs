@@ -4,11 +4,15 @@
 
 mod rig;
 
-use autospan::kernel::LoadOptions;
+use std::io::{Read, Seek};
+use std::sync::Arc;
+
+use autospan::kernel::{Capability, LoadOptions};
 use autospan_abi::limits::{EDGE_HEAD_BYTES, EDGE_TAIL_BYTES, PAYLOAD_MAX};
 use autospan_abi::{Counter, Direction, Policy, Role};
 use autospan_core::event::{Data, Ends, EventKind};
 use rig::Rig;
+use tracing::Level;
 
 const AUTO: LoadOptions = LoadOptions { auto: true, follow_forks: false, object: None, debug_log: false };
 
@@ -189,6 +193,36 @@ fn segments_of_a_call_follow_one_another() {
     assert!(tokens[0] == tokens[1] && tokens[1] != tokens[2] && tokens[2] == tokens[3], "{tokens:?}");
 }
 
+/// Two ctypes structs and one message of two buffers each way.
+const MESSAGES: &str = "\
+import ctypes as t; \
+iov = type('iov', (t.Structure,), {'_fields_': [('base', t.c_void_p), ('len', t.c_size_t)]}); \
+hdr = type('hdr', (t.Structure,), {'_fields_': [('name', t.c_void_p), ('namelen', t.c_uint), ('iov', t.POINTER(iov)), \
+('iovlen', t.c_size_t), ('control', t.c_void_p), ('controllen', t.c_size_t), ('flags', t.c_int), ('pad', t.c_int), ('len', t.c_uint)]}); \
+b = [t.create_string_buffer(text, 4) for text in (b'1one', b'2two', b'3333', b'4444')]; \
+v = [(iov * 2)(*[iov(t.addressof(x), 4) for x in b[i:i + 2]]) for i in (0, 2)]; \
+m = (hdr * 2)(hdr(None, 0, v[0], 2), hdr(None, 0, v[1], 1))";
+
+#[test]
+fn several_messages_of_one_call_are_records_of_their_own() {
+    let Some(mut rig) = Rig::start() else { return };
+    rig.run(&connect(21026));
+    rig.run(MESSAGES);
+    rig.run("libc = t.CDLL(None); assert t.sizeof(hdr) == 64 and libc.sendmmsg(c.fileno(), m, 2, 0) == 2");
+    rig.run("assert libc.recvmmsg(a.fileno(), m, 2, 0, None) == 2");
+    rig.wait_for_bytes(24);
+    let data = rig.data();
+    let of = |direction: Direction| -> Vec<(u64, &[u8])> {
+        let matching = data.iter().filter(|data| data.direction == direction);
+        matching.map(|data| (data.position, data.head)).collect()
+    };
+    let expected: [(u64, &[u8]); 3] = [(0, b"1one"), (4, b"2two"), (8, b"3333")];
+    assert_eq!(of(Direction::Outbound), expected);
+    assert_eq!(of(Direction::Inbound), expected);
+    let sequences: Vec<_> = data.iter().filter_map(|data| data.sequence).collect();
+    assert_eq!(sequences[2].wrapping_sub(sequences[0]), 8, "{sequences:?}");
+}
+
 #[test]
 fn what_the_kernel_moves_itself_is_counted() {
     let Some(mut rig) = Rig::start() else { return };
@@ -307,6 +341,20 @@ fn connections_older_than_the_programs_have_roles_and_addresses() {
     let opened = rig.opened();
     let roles: Vec<_> = opened.iter().map(|opened| (opened.role, opened.connect_seen, opened.netns)).collect();
     assert_eq!(roles, [(Role::Client, false, netns), (Role::Server, false, netns)]);
+}
+
+#[test]
+fn the_programs_can_tell_what_they_do() {
+    let options = LoadOptions { debug_log: true, ..AUTO };
+    let Some(mut rig) = Rig::with(&options) else { return };
+    assert!(rig.kernel.capabilities().iter().all(Capability::works), "{:?}", rig.kernel.capabilities());
+    let file = Arc::new(tempfile::tempfile().expect("a file"));
+    let log = tracing_subscriber::fmt().with_max_level(Level::DEBUG).with_writer(Arc::clone(&file)).finish();
+    rig.run(&connect(21027));
+    tracing::subscriber::with_default(log, || rig.kernel.drain(1, |_| {}));
+    let mut lines = String::new();
+    (&*file).rewind().and_then(|()| (&*file).read_to_string(&mut lines)).expect("text");
+    assert!(lines.contains(&format!("process {} is traced", rig.python.pid())), "{lines}");
 }
 
 fn counter(rig: &Rig, wanted: Counter) -> u64 {

@@ -1,4 +1,4 @@
-//! One connection end: finds out what it speaks, then turns its two streams into [`Signal`]s.
+//! One connection end: finds out what it speaks, then turns its two streams into `Signal`s.
 
 use crate::event::{Data, Ends, Opened};
 use crate::protocol::http1::Http1;

@@ -1,5 +1,5 @@
 //! Protocols: pure machines that turn the two streams of a connection into messages. Pairing requests with responses
-//! is not their business ([`crate::exchange`] does that), nor is time or identity.
+//! is not their business (`crate::exchange` does that), nor is time or identity.
 //!
 //! Contract, for any bytes, split anywhere, with gaps anywhere: a call consumes something, or produces something, or
 //! asks for more; nothing panics; nothing grows past [`crate::limits`].

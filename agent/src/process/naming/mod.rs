@@ -31,7 +31,7 @@ impl std::fmt::Debug for Launch<'_> {
     }
 }
 
-/// The service's name; never empty, no control characters, at most [`NAME_BYTES_MAX`] bytes.
+/// The service's name; never empty, no control characters, at most `NAME_BYTES_MAX` bytes.
 pub fn service_name(launch: &Launch<'_>) -> String {
     let executable = launch.executable_name();
     let found = match Family::of(executable) {

@@ -25,7 +25,30 @@ fn main() -> io::Result<()> {
         }
     }
     trace_contexts(&corpus)?;
-    captures(&corpus)
+    captures(&corpus)?;
+    write(&corpus, "btf", "outer-inner", &btf())
+}
+
+/// `struct a { int b; union { int c; }; }; struct d { const a e; }`, with types 1 int, 2 union, 3 a, 4 const a, 5 d.
+fn btf() -> Vec<u8> {
+    const INT: u32 = 1 << 24;
+    const STRUCT: u32 = 4 << 24;
+    const UNION: u32 = 5 << 24;
+    const CONST: u32 = 10 << 24;
+    let strings = b"\0int\0a\0b\0c\0d\0e\0";
+    let (int, a, b, c, d, e) = (1, 5, 7, 9, 11, 13);
+    let types = [
+        [int, INT, 4, 32].as_slice(),
+        &[0, UNION | 1, 4, c, 1, 0],
+        &[a, STRUCT | 2, 8, b, 1, 0, 0, 2, 32],
+        &[0, CONST, 3],
+        &[d, STRUCT | 1, 8, e, 4, 0],
+    ]
+    .concat();
+    let type_bytes = 4 * types.len() as u32;
+    let header = [0x0001_eb9f, 24, 0, type_bytes, type_bytes, strings.len() as u32];
+    let words = header.into_iter().chain(types);
+    words.flat_map(u32::to_le_bytes).chain(strings.iter().copied()).collect()
 }
 
 /// An exchange as a capture of each kind.

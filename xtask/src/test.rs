@@ -72,8 +72,10 @@ impl Section {
 
 fn fmt() -> Result<()> {
     run(cargo().args(["fmt", "--all", "--check"]))?;
-    let mut kernel = Command::new("cargo");
-    run(kernel.args(["fmt", "--check"]).current_dir(root().join("agent-ebpf")))
+    for workspace in ["agent-ebpf", "tests/fuzz"] {
+        run(Command::new("cargo").args(["fmt", "--check"]).current_dir(root().join(workspace)))?;
+    }
+    Ok(())
 }
 
 fn fuzz_seconds() -> u32 {

@@ -111,7 +111,7 @@ fn trace_contexts(corpus: &Path) -> io::Result<()> {
     let w3c = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\0congo=t61rcWkgMzE,rojo=00f067aa0ba902b7";
     let later = "cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-what-the-future-will-be-like";
     let b3 = "\0\x0080f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-1-05e3ac9a4f6e3b90";
-    let multi = "\0\0\0463ac35c9f6413ad\0a2fb4a1d1a96d312";
+    let multi = "\0\0\x00463ac35c9f6413ad\0a2fb4a1d1a96d312";
     let jaeger = "\0\0\0\0\x003f5a:1b:0:1";
     for (name, text) in [("w3c", w3c), ("later", later), ("b3", b3), ("multi", multi), ("jaeger", jaeger)] {
         write(corpus, "trace_context", name, text.as_bytes())?;

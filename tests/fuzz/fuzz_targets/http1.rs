@@ -30,7 +30,7 @@ fuzz_target!(|input: &[u8]| {
     let dialog = script::decode(input);
     let whole = play(&dialog, &dialog.turns);
     let pieces: Vec<_> =
-        dialog.turns.iter().flat_map(|turn| turn.split_at(usize::from(*cut) % turn.len().max(1))).collect();
+        dialog.turns.iter().flat_map(|turn| turn.split_at(usize::from(*cut) % turn.places().max(1))).collect();
     let split = play(&dialog, &pieces);
     for side in [Side::Request, Side::Response] {
         assert_eq!(of(&whole, side), of(&split, side));

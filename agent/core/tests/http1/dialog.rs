@@ -130,7 +130,7 @@ impl Turn {
     }
 
     /// Places where it can be split.
-    pub fn len(&self) -> usize {
+    pub fn places(&self) -> usize {
         match self {
             Self::Bytes { bytes, .. } => bytes.len(),
             Self::Gap { len, .. } => usize::try_from(*len).unwrap_or(usize::MAX),

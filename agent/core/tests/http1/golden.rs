@@ -64,9 +64,9 @@ fn goldens_hold_split_at_every_byte() {
         let whole = play(&golden.dialog, &golden.dialog.turns);
         for (i, turn) in golden.dialog.turns.iter().enumerate() {
             // Long fillers are all alike: their edges and some of their middle will do.
-            let step = (turn.len() / 4_096).max(1);
-            let edges = (1..turn.len().min(256)).chain(turn.len().saturating_sub(256).max(1)..turn.len());
-            for at in edges.chain((1..turn.len()).step_by(step)) {
+            let step = (turn.places() / 4_096).max(1);
+            let edges = (1..turn.places().min(256)).chain(turn.places().saturating_sub(256).max(1)..turn.places());
+            for at in edges.chain((1..turn.places()).step_by(step)) {
                 let mut pieces = golden.dialog.turns.clone();
                 pieces.splice(i..=i, turn.split_at(at));
                 check_pieces(&golden, &whole, &pieces, &format!("turn {i} split at {at}"));
@@ -162,7 +162,7 @@ proptest! {
             let mut pieces = golden.dialog.turns.clone();
             for cut in &cuts {
                 let i = cut.index(pieces.len());
-                let at = cut.index(pieces[i].len().max(1));
+                let at = cut.index(pieces[i].places().max(1));
                 let split = pieces[i].split_at(at);
                 pieces.splice(i..=i, split);
             }
@@ -174,7 +174,7 @@ proptest! {
     fn goldens_survive_loss(at in any::<prop::sample::Index>(), len in 1usize..200, response in any::<bool>()) {
         for golden in goldens() {
             let side = if response { Side::Response } else { Side::Request };
-            let bytes = golden.dialog.turns.iter().filter(|turn| turn.side() == Some(side)).map(Turn::len).sum::<usize>();
+            let bytes = golden.dialog.turns.iter().filter(|turn| turn.side() == Some(side)).map(Turn::places).sum::<usize>();
             let damaged = drop_range(&golden.dialog.turns, side, at.index(bytes.max(1)), len);
             check_recovery(&golden, damaged)?;
         }

@@ -16,23 +16,26 @@ use toolchain::Toolchain;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Rebuild beside the committed object and compare. The fresh object stays at target/bpf/autospan-ARCH.bpf.o.
+    /// Rebuild beside the committed object and compare. The fresh object stays at target/bpf/ARCH/.
     #[arg(long)]
     check: bool,
     /// Install Debian's BPF toolchain first where none is found (as root, from the security suite).
     #[arg(long)]
     install: bool,
-    /// Architecture of the machines that will load the object, as in `uname -m`.
-    #[arg(long, default_value = std::env::consts::ARCH)]
-    arch: String,
+    /// Architecture of the machines that will load the object, as in `uname -m`; both by default.
+    #[arg(long, value_parser = ARCHITECTURES)]
+    arch: Option<String>,
 }
 
 impl Args {
     /// Compare the object of this machine's architecture, with a toolchain installed where there is none.
     pub(crate) fn check_here() -> Self {
-        Self { check: true, install: true, arch: std::env::consts::ARCH.to_owned() }
+        Self { check: true, install: true, arch: Some(std::env::consts::ARCH.to_owned()) }
     }
 }
+
+/// Architectures that have a committed object.
+const ARCHITECTURES: [&str; 2] = ["x86_64", "aarch64"];
 
 /// A freshly built object and what made it.
 #[derive(Debug)]
@@ -46,19 +49,37 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if args.check {
         return check(args).map(drop);
     }
-    let built = build(args)?;
-    commit(&built, &args.arch)
+    args.architectures().try_for_each(|arch| commit(&build(args, arch)?, arch))
 }
 
-/// Compares the committed object with a fresh build.
+impl Args {
+    fn architectures(&self) -> impl Iterator<Item = &str> {
+        let chosen = self.arch.as_deref();
+        ARCHITECTURES.into_iter().filter(move |arch| chosen.is_none_or(|chosen| chosen == *arch))
+    }
+}
+
+/// Compares the committed objects with fresh builds.
 ///
-/// Returns the fresh object where the tools differ from those of the committed one: tests then belong to it.
+/// Returns the fresh object for this machine where the tools differ from those of the committed one: tests then belong
+/// to it.
 ///
 /// # Errors
-/// Same tools, other bytes: the committed object is not built from this source.
+/// Same tools, other bytes: a committed object is not built from this source.
 pub(crate) fn check(args: &Args) -> Result<Option<PathBuf>> {
-    let built = build(args)?;
-    let committed = Committed::at(&args.arch);
+    let mut here = None;
+    for arch in args.architectures() {
+        let fresh = check_one(args, arch)?;
+        if arch == std::env::consts::ARCH {
+            here = fresh;
+        }
+    }
+    Ok(here)
+}
+
+fn check_one(args: &Args, arch: &str) -> Result<Option<PathBuf>> {
+    let built = build(args, arch)?;
+    let committed = Committed::at(arch);
     let same_tools = fs::read_to_string(&committed.toolchain).is_ok_and(|text| text == built.toolchain);
     ensure_hash_file(&committed)?;
     if digest(&committed.object)? == built.sha256 {
@@ -125,12 +146,12 @@ fn digest(path: &Path) -> Result<String> {
     Ok(Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-fn build(args: &Args) -> Result<Built> {
+fn build(args: &Args, arch: &str) -> Result<Built> {
     let toolchain = Toolchain::find_or_install(args.install)?;
     println!("building the kernel programs with {}", toolchain.name());
-    let target_dir = crate::root().join("target/bpf");
-    compile(&toolchain, &args.arch, &target_dir)?;
-    let object = target_dir.join(format!("autospan-{}.bpf.o", args.arch));
+    let target_dir = crate::root().join("target/bpf").join(arch);
+    compile(&toolchain, arch, &target_dir)?;
+    let object = target_dir.join(format!("autospan-{arch}.bpf.o"));
     strip(&toolchain, &target_dir.join("bpfel-unknown-none/release/autospan-ebpf"), &object)?;
     let sha256 = digest(&object)?;
     Ok(Built { object, sha256, toolchain: toolchain.versions()? })

@@ -80,7 +80,7 @@ impl Rig {
     pub(crate) fn with(options: &LoadOptions) -> Option<Self> {
         let kernel = match Kernel::load(options) {
             Ok(kernel) => kernel,
-            Err(error @ (KernelError::NotRoot { .. } | KernelError::Refused(_))) => {
+            Err(error @ KernelError::NotRoot { .. }) => {
                 println!("SKIP: {error}");
                 return None;
             }

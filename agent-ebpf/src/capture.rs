@@ -83,7 +83,7 @@ impl Transfer {
             tail: 0,
             direction: call.direction,
             flags: call.has_sequence,
-            pad: 0,
+            turn: connection.turns as u16,
         };
         if inbound {
             read_sequence(&mut transfer.data, call, bytes);
@@ -169,6 +169,7 @@ fn policy(connection: &mut Connection) -> Policy {
 fn turn(connection: &mut Connection, direction: u8, policy: Policy) {
     if connection.direction != direction {
         connection.direction = direction;
+        connection.turns = connection.turns.wrapping_add(1);
         connection.head_left = policy.head_bytes;
     }
 }
@@ -287,7 +288,7 @@ fn step(transfer: *mut Transfer) {
 
 #[inline(always)]
 fn write<const BYTES: usize>(transfer: &Transfer) {
-    let Some(mut entry) = ring::reserve::<Slot<BYTES>>() else { return };
+    let Some(mut entry) = ring::reserve_payload::<Slot<BYTES>>() else { return };
     let slot = entry.as_mut_ptr();
     // SAFETY: `slot` is a reserved record, of which all but the payload is written here.
     let copied = unsafe {

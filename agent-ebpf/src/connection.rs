@@ -49,7 +49,8 @@ pub(crate) struct Connection {
     pub(crate) direction: u8,
     reported: u8,
     connect_seen: u8,
-    pad: u32,
+    /// Changes of direction, the first call's included.
+    pub(crate) turns: u32,
 }
 
 /// Who connected a socket.
@@ -82,7 +83,7 @@ impl Connection {
             direction: Self::NO_DIRECTION,
             reported: 0,
             connect_seen: u8::from(connect_seen),
-            pad: 0,
+            turns: 0,
         }
     }
 
@@ -272,6 +273,9 @@ pub(crate) fn closed(sock: Sock, thread: Thread) {
             connection: connection.id,
             inbound_bytes: connection.inbound,
             outbound_bytes: connection.outbound,
+            turn: connection.turns as u16,
+            pad: 0,
+            pad2: 0,
         });
     }
     let _ = CONNECTIONS.remove(sock.0);

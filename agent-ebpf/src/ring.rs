@@ -1,6 +1,6 @@
 //! The one ring buffer, and what starts every record in it.
 
-use autospan_abi::limits::{RING_BYTES, RING_WAKE_BYTES};
+use autospan_abi::limits::{RING_BYTES, RING_KEPT_BYTES, RING_WAKE_BYTES};
 use autospan_abi::{Counter, RecordHeader, RecordKind};
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
@@ -36,6 +36,16 @@ pub(crate) fn reserve<T: 'static>() -> Option<RingBufEntry<T>> {
         counter::bump(Counter::LostRingFull);
     }
     entry
+}
+
+/// The same for payload, which leaves room for records that matter more.
+#[inline(always)]
+pub(crate) fn reserve_payload<T: 'static>() -> Option<RingBufEntry<T>> {
+    if RECORDS.query(u64::from(BPF_RB_AVAIL_DATA)) > u64::from(RING_BYTES - RING_KEPT_BYTES) {
+        counter::bump(Counter::LostRingFull);
+        return None;
+    }
+    reserve()
 }
 
 /// Hands a record over, to be read with the next batch.

@@ -20,4 +20,4 @@ pub use record::{
 };
 
 /// Version of everything in this crate.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;

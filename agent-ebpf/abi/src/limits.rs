@@ -7,6 +7,9 @@ pub const RING_BYTES: u32 = 8 << 20;
 pub const RING_WAKE_BYTES: u32 = 128 << 10;
 /// … which is after this many milliseconds.
 pub const RING_POLL_MS: u64 = 50;
+/// Kept free of payload, so that a ring full of it still takes the start and the end of connections and processes: the
+/// engine knows by them what else was lost.
+pub const RING_KEPT_BYTES: u32 = 256 << 10;
 /// Connections the kernel side knows at once (LRU: the least recently used one is forgotten, then seen anew).
 pub const CONNECTIONS_MAX: u32 = 32_768;
 /// Capture policies set by the engine (LRU).
@@ -47,6 +50,7 @@ pub const EDGE_TAIL_BYTES: u32 = 32;
 pub const UNIX_PATH_BYTES: usize = 108;
 
 const _: () = assert!(RING_BYTES.is_power_of_two() && RING_BYTES.is_multiple_of(4096));
+const _: () = assert!(RING_KEPT_BYTES < RING_BYTES / 8);
 const _: () = assert!(RING_WAKE_BYTES.is_power_of_two() && RING_WAKE_BYTES <= RING_BYTES / 8);
 const _: () = assert!(EDGE_HEAD_BYTES + EDGE_TAIL_BYTES <= PAYLOAD_CLASSES[0]);
 const _: () = assert!(HEAD_DEFAULT_BYTES <= PAYLOAD_MAX);

@@ -111,8 +111,12 @@ pub struct ConnectionClosed {
     /// Bytes seen in each direction over the life of the connection: positions one past the last byte.
     pub inbound_bytes: u64,
     pub outbound_bytes: u64,
+    /// Number of the last turn, see [`Data::turn`].
+    pub turn: u16,
+    pub pad: u16,
+    pub pad2: u32,
 }
-const _: () = assert!(size_of::<ConnectionClosed>() == 48);
+const _: () = assert!(size_of::<ConnectionClosed>() == 56);
 
 /// Bytes that moved through a connection by one system call (or one segment of its iovec).
 ///
@@ -139,7 +143,9 @@ pub struct Data {
     /// [`Direction`] as a number.
     pub direction: u8,
     pub flags: u8,
-    pub pad: u16,
+    /// Number of the connection's turn (a run of calls in one direction), from 1, wrapping. Where records of whole turns
+    /// were lost, the numbers tell how many requests nobody will ever see. 0 throughout: not counted.
+    pub turn: u16,
 }
 const _: () = assert!(size_of::<Data>() == 24 + 40 + 16);
 

@@ -4,6 +4,7 @@ use crate::event::{Data, Ends, Opened};
 use crate::protocol::http1::Http1;
 use crate::protocol::{Advance, Input, MessageEnd, ProtocolConfig, RequestHead, ResponseHead, Side, Sniff, Step};
 use crate::stream::{Mark, Piece, Stream, Sync};
+use crate::turns::{Missing, Turns};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -68,6 +69,10 @@ pub(crate) enum Signal {
     ResponsesLost {
         n: usize,
     },
+    /// So many requests were lost together with their responses.
+    ExchangesLost {
+        n: usize,
+    },
     /// The message in progress on this side is void.
     Void(Side),
     /// Bytes of a lost record.
@@ -124,6 +129,7 @@ pub(crate) struct Connection {
     inbound: Stream,
     outbound: Stream,
     last_direction: Option<Direction>,
+    turns: Turns,
     strange_turns: u8,
     /// A request's head was seen and its end not yet.
     request_open: bool,
@@ -155,6 +161,7 @@ impl Connection {
             inbound: Stream::default(),
             outbound: Stream::default(),
             last_direction: None,
+            turns: Turns::default(),
             strange_turns: 0,
             request_open: false,
             response_open: false,
@@ -195,6 +202,8 @@ impl Connection {
         }
         self.last_direction = Some(data.direction);
         let Protocol::Http1(_) = self.protocol else { return };
+        let missing = self.turns.pass(data.turn, data.direction);
+        self.turns_lost(missing, out);
         let side = self.side(data.direction);
         if side == Side::Request {
             self.flush_orphan_before(&mark, config, out);
@@ -219,6 +228,27 @@ impl Connection {
                 self.piece(self.side(direction), Piece::Lost(lost), &mark, config, out);
             }
         }
+    }
+
+    /// Whole turns were lost: requests that came before them have no response any more, and those within them, nothing.
+    fn turns_lost(&mut self, missing: Option<Missing>, out: &mut Vec<Signal>) {
+        let (Some(missing), Protocol::Http1(parser)) = (missing, &mut self.protocol) else { return };
+        let unanswered = core::mem::take(&mut self.unanswered);
+        if unanswered > 0 {
+            parser.forget_requests(unanswered);
+            out.push(Signal::ResponsesLost { n: unanswered });
+        }
+        let request = if self.role == Role::Server { Direction::Inbound } else { Direction::Outbound };
+        let n = usize::from(missing.exchanges(request));
+        if n > 0 {
+            out.push(Signal::ExchangesLost { n });
+        }
+    }
+
+    /// The kernel side saw the close, after turn `turn`.
+    pub(crate) fn last_turn(&mut self, turn: u16, out: &mut Vec<Signal>) {
+        let missing = self.turns.close(turn);
+        self.turns_lost(missing, out);
     }
 
     /// The connection was closed, or its process is gone: what is open ends here.
@@ -274,6 +304,7 @@ impl Connection {
     /// A record that does not start like a message of any known protocol.
     fn pass_unrecognised(&mut self, mark: Mark, data: &Data<'_>, out: &mut Vec<Signal>) {
         let turned = self.last_direction != Some(data.direction);
+        self.turns.pass(data.turn, data.direction);
         self.last_direction = Some(data.direction);
         let fresh = self.connect_seen && self.inbound.is_unused() && self.outbound.is_unused();
         let stream = self.direction_stream(data.direction);

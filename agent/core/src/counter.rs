@@ -36,6 +36,8 @@ counters! {
     DroppedResponseLost = "dropped.response_lost",
     /// Responses that never became a span: their request was lost, or came before the agent.
     DroppedRequestLost = "dropped.request_lost",
+    /// Exchanges that never became a span: all their records were lost on the way to the engine.
+    DroppedExchangeLost = "dropped.exchange_lost",
     /// Exchanges dropped because a table was full.
     DroppedTableFull = "dropped.table_full",
     /// Messages given up because all incomplete messages together held too many bytes.

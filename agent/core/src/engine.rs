@@ -220,7 +220,8 @@ impl Engine {
         match kind {
             EventKind::Opened(opened) => self.opened(at, tgid, &opened),
             EventKind::Data(data) => self.data(at, tgid, tid, &data),
-            EventKind::Closed { connection, inbound_bytes, outbound_bytes } => {
+            EventKind::Closed { connection, inbound_bytes, outbound_bytes, turn } => {
+                self.last_turn(connection, at, turn);
                 self.ended(connection, at, tgid, tid, [inbound_bytes, outbound_bytes]);
             }
             EventKind::Exited => self.exited(tgid, at),
@@ -270,6 +271,13 @@ impl Engine {
             self.signal(connection, at, signal);
         }
         self.signals = signals;
+    }
+
+    fn last_turn(&mut self, id: u64, at: u64, turn: u16) {
+        if let Some(link) = self.links.get_mut(&id) {
+            link.connection.last_turn(turn, &mut self.signals);
+            self.settle_signals(id, at);
+        }
     }
 
     fn ended(&mut self, id: u64, at: u64, tgid: u32, tid: u32, bytes: [u64; 2]) {

@@ -17,7 +17,7 @@ pub struct Event<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventKind<'a> {
     Opened(Opened<'a>),
-    Closed { connection: u64, inbound_bytes: u64, outbound_bytes: u64 },
+    Closed { connection: u64, inbound_bytes: u64, outbound_bytes: u64, turn: u16 },
     Data(Data<'a>),
     Forked { child_tgid: u32 },
     Executed,
@@ -56,6 +56,7 @@ pub enum Ends<'a> {
 pub struct Data<'a> {
     pub connection: u64,
     pub direction: Direction,
+    pub turn: u16,
     pub position: u64,
     /// Time the call was entered, or the record's own time where that is not known.
     pub entered: u64,
@@ -101,7 +102,8 @@ impl<'a> Event<'a> {
         let kind = match RecordKind::from_u16(kind).ok_or(RecordError::UnknownKind(kind))? {
             RecordKind::ConnectionOpened => EventKind::Opened(f.opened()?),
             RecordKind::ConnectionClosed => {
-                EventKind::Closed { connection: f.u64()?, inbound_bytes: f.u64()?, outbound_bytes: f.u64()? }
+                let (connection, inbound_bytes, outbound_bytes) = (f.u64()?, f.u64()?, f.u64()?);
+                EventKind::Closed { connection, inbound_bytes, outbound_bytes, turn: f.u16()? }
             }
             RecordKind::Data => EventKind::Data(f.data(at)?),
             RecordKind::ProcessForked => EventKind::Forked { child_tgid: f.u32()? },
@@ -171,7 +173,7 @@ impl<'a> Fields<'a> {
         let (connection, position, entered) = (self.u64()?, self.u64()?, self.u64()?);
         let (token, cause, sequence, total) = (self.u64()?, self.u64()?, self.u32()?, self.u32()?);
         let (head, tail) = (usize::from(self.u16()?), usize::from(self.u16()?));
-        let (direction, flags, _) = (self.u8()?, self.u8()?, self.u16()?);
+        let (direction, flags, turn) = (self.u8()?, self.u8()?, self.u16()?);
         let direction = match direction {
             0 => Direction::Inbound,
             1 => Direction::Outbound,
@@ -183,6 +185,6 @@ impl<'a> Fields<'a> {
         }
         let sequence = (flags & autospan_abi::Data::FLAG_SEQUENCE != 0).then_some(sequence);
         let entered = if entered == 0 { at } else { entered.min(at) };
-        Ok(Data { connection, direction, position, entered, token, cause, sequence, total, head, tail })
+        Ok(Data { connection, direction, turn, position, entered, token, cause, sequence, total, head, tail })
     }
 }

@@ -29,3 +29,4 @@ pub mod semconv;
 pub mod span;
 mod stream;
 pub mod trace_context;
+mod turns;

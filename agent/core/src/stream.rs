@@ -188,6 +188,7 @@ mod tests {
         Data {
             connection: 1,
             direction,
+            turn: 0,
             position,
             entered: 1,
             token: 0,

@@ -21,6 +21,7 @@ fn with_request(engine: &mut Engine) -> Data<'static> {
     let request = Data {
         connection: 1,
         direction: Direction::Inbound,
+        turn: 1,
         position: 0,
         entered: 1,
         token: 1,

@@ -21,6 +21,7 @@ impl Engine {
             Signal::ResponseEnd { end, at, tid } => self.response_end(connection, end, at, tid),
             Signal::Orphan => self.orphan(connection, at),
             Signal::ResponsesLost { n } => self.responses_lost(connection, n),
+            Signal::ExchangesLost { n } => self.exchanges_lost(connection, n),
             Signal::Void(Side::Request) => self.pairing(connection, |p| p.request = None),
             Signal::Void(Side::Response) => self.response_void(connection, at),
             Signal::LostBytes(n) => self.lost_bytes(connection, n),
@@ -161,6 +162,11 @@ impl Engine {
                 self.drop_exchange(id);
             }
         }
+        self.uncertain(connection, self.now);
+    }
+
+    fn exchanges_lost(&mut self, connection: u64, n: usize) {
+        self.add(Counter::DroppedExchangeLost, n as u64);
         self.uncertain(connection, self.now);
     }
 

@@ -17,8 +17,10 @@ impl Event<'_> {
         w.header(self);
         match &self.kind {
             EventKind::Opened(opened) => w.opened(opened),
-            EventKind::Closed { connection, inbound_bytes, outbound_bytes } => {
+            EventKind::Closed { connection, inbound_bytes, outbound_bytes, turn } => {
                 w.u64s(&[*connection, *inbound_bytes, *outbound_bytes]);
+                w.u16s(&[*turn, 0]);
+                w.u32s(&[0]);
             }
             EventKind::Data(data) => w.data(data),
             EventKind::Forked { child_tgid } => w.u32s(&[*child_tgid, 0]),
@@ -109,7 +111,7 @@ impl Writer<'_> {
         self.u16s(&[head.len() as u16, tail.len() as u16]);
         let flags = if d.sequence.is_some() { Raw::FLAG_SEQUENCE } else { 0 };
         self.out.extend_from_slice(&[d.direction as u8, flags]);
-        self.u16s(&[0]);
+        self.u16s(&[d.turn]);
         debug_assert_eq!(self.out.len() - self.start, size_of::<Raw>());
         self.out.extend_from_slice(head);
         self.out.extend_from_slice(tail);

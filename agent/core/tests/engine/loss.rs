@@ -119,3 +119,44 @@ fn heads_that_never_end_are_given_up_together() {
     assert_eq!(world.trees(), "server GET /a 200 [entry]\n");
     assert_eq!(world.counter("dropped.buffers_full"), dropped, "the bytes of closed connections do not count");
 }
+
+#[test]
+fn exchanges_of_which_nothing_is_left_are_counted() {
+    let mut world = World::new();
+    world.server(1, 10, 50_000);
+    let exchange = |world: &mut World, path| {
+        world.read(100, 10, &get(path));
+        world.write(100, 10, OK);
+    };
+    exchange(&mut world, "/a");
+    world.lossy = true;
+    exchange(&mut world, "/lost");
+    exchange(&mut world, "/lost");
+    world.lossy = false;
+    exchange(&mut world, "/b");
+    world.lossy = true;
+    exchange(&mut world, "/lost");
+    world.lossy = false;
+    world.close(10);
+    assert_eq!(world.trees(), "server GET /a 200 [entry]\nserver GET /b 200 [entry]\n");
+    assert_eq!(world.counter("dropped.exchange_lost"), 3);
+    assert_eq!(world.counter("dropped.request_lost") + world.counter("dropped.response_lost"), 0);
+}
+
+/// Seen: a request, and the response to another one. They have nothing to do with each other.
+#[test]
+fn a_response_after_lost_turns_answers_none_of_the_requests_before() {
+    let mut world = World::new();
+    world.server(1, 10, 50_000);
+    world.read(100, 10, &get("/a"));
+    world.lossy = true;
+    world.write(100, 10, OK);
+    world.read(100, 10, &get("/b"));
+    world.lossy = false;
+    world.write(100, 10, OK);
+    world.read(100, 10, &get("/c"));
+    world.write(100, 10, OK);
+    assert_eq!(world.trees(), "server GET /c 200 [entry]\n");
+    assert_eq!(world.counter("dropped.response_lost"), 1);
+    assert_eq!(world.counter("dropped.request_lost"), 1);
+}

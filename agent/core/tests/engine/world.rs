@@ -20,6 +20,8 @@ struct End {
     server: bool,
     positions: [u64; 2],
     last_cause: u64,
+    turn: u16,
+    direction: Option<Direction>,
 }
 
 pub(crate) struct World {
@@ -116,6 +118,11 @@ impl World {
         let inbound = direction == Direction::Inbound;
         let position = end.positions[direction as usize];
         end.positions[direction as usize] += total as u64;
+        if end.direction != Some(direction) {
+            end.direction = Some(direction);
+            end.turn += 1;
+        }
+        let turn = end.turn;
         let (mut token, mut cause) = (0, 0);
         let carrier = self.carriers.entry(tid).or_default();
         match (inbound, end.server) {
@@ -132,13 +139,14 @@ impl World {
         }
         let (tgid, entered, total) = (end.tgid, self.now + 500, total as u32);
         let sequence = Some(SEQUENCE.wrapping_add(position as u32));
-        let data = Data { connection, direction, position, entered, token, cause, sequence, total, head, tail: &[] };
+        let data =
+            Data { connection, direction, turn, position, entered, token, cause, sequence, total, head, tail: &[] };
         self.record(tgid, tid, EventKind::Data(data));
     }
 
     pub(crate) fn close(&mut self, connection: Conn) {
-        let End { tgid, positions: [inbound_bytes, outbound_bytes], .. } = self.ends[&connection];
-        self.record(tgid, tgid, EventKind::Closed { connection, inbound_bytes, outbound_bytes });
+        let End { tgid, positions: [inbound_bytes, outbound_bytes], turn, .. } = self.ends[&connection];
+        self.record(tgid, tgid, EventKind::Closed { connection, inbound_bytes, outbound_bytes, turn });
     }
 
     pub(crate) fn exit(&mut self, tgid: u32) {

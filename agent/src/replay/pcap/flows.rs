@@ -182,7 +182,7 @@ impl Flow {
         self.flush(at, records, on_entry);
         self.closed = true;
         let (inbound_bytes, outbound_bytes) = (self.inbound.position(), self.outbound.position());
-        let closed = EventKind::Closed { connection: self.id, inbound_bytes, outbound_bytes };
+        let closed = EventKind::Closed { connection: self.id, inbound_bytes, outbound_bytes, turn: 0 };
         records.write(at, self.tgid, closed, on_entry);
     }
 
@@ -218,6 +218,7 @@ impl Records {
             let data = Data {
                 connection,
                 direction: if inbound { Direction::Inbound } else { Direction::Outbound },
+                turn: 0,
                 position: run.position + u64::from(done),
                 entered: at,
                 token,

@@ -84,8 +84,19 @@ impl Server {
         let position = self.positions[direction as usize];
         self.positions[direction as usize] += u64::from(total);
         let (connection, entered, token, cause) = (1, self.now, u64::from(side == Side::Request), 0);
-        let data =
-            Data { connection, direction, position, entered, token, cause, sequence: None, total, head, tail: b"" };
+        let data = Data {
+            connection,
+            direction,
+            turn: 0,
+            position,
+            entered,
+            token,
+            cause,
+            sequence: None,
+            total,
+            head,
+            tail: b"",
+        };
         self.record(EventKind::Data(data));
     }
 
@@ -100,7 +111,7 @@ impl Server {
             }
         }
         let [inbound_bytes, outbound_bytes] = self.positions;
-        self.record(EventKind::Closed { connection: 1, inbound_bytes, outbound_bytes });
+        self.record(EventKind::Closed { connection: 1, inbound_bytes, outbound_bytes, turn: 0 });
         while let Some(deadline) = self.engine.next_deadline() {
             self.engine.tick(deadline);
         }

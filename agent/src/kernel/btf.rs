@@ -40,6 +40,8 @@ const TYPE_BYTES: usize = 12;
 const MEMBER_BYTES: usize = 12;
 /// Types are followed through typedefs, qualifiers and anonymous members this far.
 const DEPTH_MAX: usize = 32;
+/// Members looked at in search of one: structs that hold each other many times over would be searched for ever.
+const MEMBERS_MAX: usize = 10_000;
 
 mod kind {
     pub(super) const INT: u8 = 1;
@@ -119,7 +121,8 @@ impl Btf {
         let mut bits = 0_u64;
         for name in path.split('.') {
             let missing = || BtfError::NoMember(structure.to_owned(), path.to_owned());
-            let member = self.member(self.resolve(at)?, name, 0)?.ok_or_else(missing)?;
+            let mut left = MEMBERS_MAX;
+            let member = self.member(self.resolve(at)?, name, 0, &mut left)?.ok_or_else(missing)?;
             bits = bits.saturating_add(member.bits);
             at = member.target;
             if member.bit_field || !bits.is_multiple_of(8) {
@@ -130,18 +133,19 @@ impl Btf {
     }
 
     /// The member of this name in a struct or union, or in an anonymous one within it.
-    fn member(&self, id: u32, name: &str, depth: usize) -> Result<Option<Member>, BtfError> {
+    fn member(&self, id: u32, name: &str, depth: usize, left: &mut usize) -> Result<Option<Member>, BtfError> {
         let owner = self.type_of(id)?;
         if !matches!(owner.kind, kind::STRUCT | kind::UNION) || depth > DEPTH_MAX {
             return Ok(None);
         }
         for index in 0..owner.len {
+            *left = left.checked_sub(1).ok_or(BtfError::Malformed(owner.at))?;
             let (member_name, member) = self.member_at(owner, index)?;
             if self.is_named(member_name, name) {
                 return Ok(Some(member));
             }
             if member_name == 0 {
-                let inner = self.member(self.resolve(member.target)?, name, depth + 1)?;
+                let inner = self.member(self.resolve(member.target)?, name, depth + 1, left)?;
                 if let Some(inner) = inner {
                     return Ok(Some(Member { bits: inner.bits.saturating_add(member.bits), ..inner }));
                 }

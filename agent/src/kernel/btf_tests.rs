@@ -142,3 +142,15 @@ fn reads_the_running_kernel() {
     let (dport, num) = (btf.offset("sock", "__sk_common.skc_dport"), btf.offset("sock", "__sk_common.skc_num"));
     assert_eq!(num.unwrap(), dport.unwrap() + 2);
 }
+
+/// Two anonymous members of the type before, over and over: as many ways to the innermost as fit into no lifetime.
+#[test]
+fn structs_that_hold_each_other_many_times_over() {
+    let mut writer = Writer::new();
+    writer.int();
+    for id in 1..40 {
+        writer.composite(STRUCT, if id == 39 { "outer" } else { "" }, false, &[("", id, 0); 8]);
+    }
+    let btf = Btf::parse(writer.finish()).expect("valid");
+    assert!(matches!(btf.offset("outer", "nothing"), Err(BtfError::Malformed(_) | BtfError::NoMember(..))));
+}

@@ -2,6 +2,7 @@
 
 use crate::root;
 use anyhow::{Context, Result, ensure};
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -34,7 +35,16 @@ pub(crate) fn show(command: &Command) -> String {
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
+    // Ours, set by the cargo that runs us: build scripts that watch them would run anew, and with them half the build.
+    let ours = std::env::vars_os().map(|(name, _)| name);
+    for name in ours.filter(|name| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|start| has_prefix(name, start))) {
+        command.env_remove(name);
+    }
     command
+}
+
+fn has_prefix(name: &OsStr, start: &str) -> bool {
+    name.as_encoded_bytes().starts_with(start.as_bytes())
 }
 
 /// A program on the search path, or where Debian keeps what is not on a user's path.

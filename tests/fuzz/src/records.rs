@@ -17,6 +17,8 @@ pub struct Maker {
     now: u64,
     /// Next position by connection and direction.
     positions: [[u64; 2]; 4],
+    /// Changes of direction by connection, and the last direction.
+    turns: [(u16, bool); 4],
     tokens: u64,
     carriers: [u64; 4],
     record: Vec<u8>,
@@ -61,7 +63,7 @@ impl Maker {
 
     fn closed(&self, c: usize) -> EventKind<'static> {
         let [inbound_bytes, outbound_bytes] = self.positions[c];
-        EventKind::Closed { connection: c as u64 + 1, inbound_bytes, outbound_bytes }
+        EventKind::Closed { connection: c as u64 + 1, inbound_bytes, outbound_bytes, turn: self.turns[c].0 }
     }
 
     /// `a`: bytes that were not copied, in front of the payload's last few; its top bits lose or repeat bytes.
@@ -72,6 +74,11 @@ impl Maker {
             2 => *position = position.saturating_sub(10),
             _ => {}
         }
+        let (turn, last) = &mut self.turns[c];
+        if *turn == 0 || *last != inbound {
+            (*turn, *last) = (turn.wrapping_add(1).max(1), inbound);
+        }
+        let turn = *turn;
         let uncopied = u32::from(a & 0x3fff);
         let (head, tail) = payload.split_at(payload.len().saturating_sub(if uncopied > 0 { 7 } else { 0 }));
         let total = payload.len() as u32 + uncopied;
@@ -85,6 +92,7 @@ impl Maker {
             connection: c as u64 + 1,
             direction: if inbound { Direction::Inbound } else { Direction::Outbound },
             position: start,
+            turn,
             entered: self.now.saturating_sub(1_000),
             token: if inbound { self.tokens } else { 0 },
             cause: if inbound { 0 } else { self.carriers[thread] },

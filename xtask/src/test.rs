@@ -4,6 +4,7 @@ use crate::program::{cargo, run, target};
 use crate::{build_ebpf, fuzz, root, setup, tidy};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
@@ -37,10 +38,11 @@ enum Section {
 pub(crate) fn test(args: &Args) -> Result<()> {
     let sections =
         Section::value_variants().iter().filter(|section| args.only.is_empty() || args.only.contains(section));
+    let mut object = None;
     for section in sections {
         println!("== {section:?}");
         let start = Instant::now();
-        section.run().with_context(|| format!("section {section:?} failed"))?;
+        section.run(&mut object).with_context(|| format!("section {section:?} failed"))?;
         // The last section's output is cargo's verdict; it stays last.
         if *section != Section::E2e {
             println!("== {section:?}: {:.1} s", start.elapsed().as_secs_f32());
@@ -50,11 +52,15 @@ pub(crate) fn test(args: &Args) -> Result<()> {
 }
 
 impl Section {
-    fn run(self) -> Result<()> {
+    /// `object`: the kernel object under test where it is not the committed one, because other tools built it here.
+    fn run(self, object: &mut Option<PathBuf>) -> Result<()> {
         match self {
             Self::Fmt => fmt(),
             Self::Tidy => tidy::check(),
-            Self::Ebpf => build_ebpf::check(&build_ebpf::Args::check_here()).map(drop),
+            Self::Ebpf => {
+                *object = build_ebpf::check(&build_ebpf::Args::check_here())?;
+                Ok(())
+            }
             Self::Clippy => {
                 run(cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--locked", "--", "-Dwarnings"]))
             }
@@ -62,10 +68,12 @@ impl Section {
                 .args(["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items", "--locked"])
                 .env("RUSTDOCFLAGS", "-Dwarnings -Arustdoc::private_intra_doc_links")),
             Self::Unit => {
-                run(cargo().args(["test", "--quiet", "--workspace", "--exclude", "autospan-tests", "--locked"]))
+                let mut tests = cargo();
+                tests.args(["test", "--quiet", "--workspace", "--exclude", "autospan-tests", "--locked"]);
+                run(with_object(&mut tests, object.as_deref()))
             }
             Self::Fuzz => fuzz::fuzz(&fuzz::Args::all(fuzz_seconds())),
-            Self::E2e => e2e(),
+            Self::E2e => e2e(object.as_deref()),
         }
     }
 }
@@ -83,7 +91,7 @@ fn fuzz_seconds() -> u32 {
 }
 
 /// The agent as it is released, alone on its services: one test at a time.
-fn e2e() -> Result<()> {
+fn e2e(object: Option<&Path>) -> Result<()> {
     setup::install(&setup::Args::default())?;
     run(cargo().args(["build", "--quiet", "--release", "--package", "autospan", "--locked"]))?;
     let mut tests = cargo();
@@ -98,5 +106,13 @@ fn e2e() -> Result<()> {
         "--",
         "--test-threads=1",
     ]);
-    run(tests.env("AUTOSPAN_BIN", target().join("release/autospan")))
+    tests.env("AUTOSPAN_BIN", target().join("release/autospan"));
+    run(with_object(&mut tests, object))
+}
+
+fn with_object<'a>(tests: &'a mut Command, object: Option<&Path>) -> &'a mut Command {
+    match object {
+        Some(object) => tests.env("AUTOSPAN_BPF_OBJECT", object),
+        None => tests,
+    }
 }

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod doctor;
 pub mod export;
 pub mod kernel;
+mod memory;
 pub mod privilege;
 pub mod process;
 pub mod record;
@@ -13,8 +14,3 @@ pub mod replay;
 pub mod run;
 pub mod stats;
 pub mod tracer;
-
-/// Spans are many small strings: against glibc's allocator this gives the engine and the encoding a quarter more
-/// exchanges a second (`cargo xtask bench`).
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

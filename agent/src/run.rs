@@ -5,6 +5,7 @@ mod greeting;
 use crate::clock;
 use crate::export::{self, ExportConfig, ExportError};
 use crate::kernel::{Kernel, KernelError, LoadOptions};
+use crate::memory;
 use crate::privilege::{self, Unprivileged};
 use crate::process::discovery::Change;
 use crate::process::resource::Host;
@@ -152,6 +153,7 @@ impl Agent {
         let mut agent = Self { kernel, tracer, discovery, rescans, next_tick, next_clock, next_scan };
         agent.kernel.exclude(std::process::id());
         agent.look_around(config.export.as_ref());
+        memory::give_back();
         Ok(agent)
     }
 

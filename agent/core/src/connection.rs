@@ -53,10 +53,7 @@ pub(crate) enum Signal {
     },
     RequestEnd(MessageEnd),
     /// A response's head is complete: it answers the oldest request without one.
-    Response {
-        head: Box<ResponseHead>,
-        origin: Origin,
-    },
+    Response(Box<ResponseHead>),
     /// A response whose request was never seen.
     Orphan,
     /// The response in progress (or the orphan) is complete.
@@ -568,8 +565,7 @@ impl Connection {
             Step::Response(head) => {
                 self.response_open = true;
                 self.unanswered = self.unanswered.saturating_sub(1);
-                let (origin, _) = self.origin(side, consumed, mark);
-                out.push(Signal::Response { head, origin });
+                out.push(Signal::Response(head));
             }
             Step::End(end) => self.end_message(side, end, mark.at, mark.tid, out),
             Step::Skip(n) => self.stream(side).skip = n,
@@ -628,7 +624,7 @@ impl Connection {
         let unanswered = self.unanswered;
         self.drive(Side::Response, &[], false, mark, config, out);
         self.unanswered = unanswered;
-        if let Some(signal) = out[first..].iter_mut().find(|s| matches!(s, Signal::Response { .. })) {
+        if let Some(signal) = out[first..].iter_mut().find(|s| matches!(s, Signal::Response(_))) {
             *signal = Signal::Orphan;
         }
     }

@@ -17,7 +17,7 @@ impl Engine {
             Signal::Request { head, origin, tokens } => self.request(connection, head, origin, tokens),
             Signal::RequestBytes { token } => self.request_bytes(connection, token),
             Signal::RequestEnd(end) => self.request_end(connection, end),
-            Signal::Response { head, origin } => self.response(connection, head, origin),
+            Signal::Response(head) => self.response(connection, head),
             Signal::ResponseEnd { end, at, tid } => self.response_end(connection, end, at, tid),
             Signal::Orphan => self.orphan(connection, at),
             Signal::ResponsesLost { n } => self.responses_lost(connection, n),
@@ -119,7 +119,7 @@ impl Engine {
 
     // === responses ===
 
-    fn response(&mut self, connection: u64, head: Box<ResponseHead>, _origin: Origin) {
+    fn response(&mut self, connection: u64, head: Box<ResponseHead>) {
         let Some(link) = self.links.get_mut(&connection) else { return };
         let id = link.pairing.unanswered.pop_front().flatten();
         link.pairing.response = id;

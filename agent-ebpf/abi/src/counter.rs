@@ -1,10 +1,15 @@
 //! Numbered kernel-side counters: one variant per thing that can happen to an event. Index into the per-CPU array map
 //! `COUNTERS`.
 
+/// Defines a numbered set of counters: `enum Counter`, all of them in order, their names and what they count. The kernel
+/// side, the engine and the export each have one.
+#[macro_export]
 macro_rules! counters {
-    ($( $(#[doc = $doc:literal])+ $name:ident = $text:literal, )+) => {
-        /// A kernel-side counter.
-        #[repr(u32)]
+    (
+        $(#[$attribute:meta])* enum Counter;
+        $( $(#[doc = $doc:literal])+ $name:ident = $text:literal, )+
+    ) => {
+        $(#[$attribute])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Counter { $( $(#[doc = $doc])+ $name, )+ }
 
@@ -26,6 +31,10 @@ macro_rules! counters {
 }
 
 counters! {
+    /// A kernel-side counter.
+    #[repr(u32)]
+    enum Counter;
+
     /// Calls of targets that were looked at.
     Calls = "calls",
     /// Calls of targets whose file descriptor is not a stream socket.

@@ -1,29 +1,9 @@
 //! Engine counters: every loss and every decision has a name.
 
-macro_rules! counters {
-    ($( $(#[doc = $doc:literal])+ $name:ident = $text:literal, )+) => {
-        /// An engine counter.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Counter { $( $(#[doc = $doc])+ $name, )+ }
+autospan_abi::counters! {
+    /// An engine counter.
+    enum Counter;
 
-        impl Counter {
-            /// All of them, in the order of their numbers.
-            pub const ALL: &'static [Self] = &[ $( Self::$name, )+ ];
-
-            /// Name shown to the user.
-            pub const fn name(self) -> &'static str {
-                match self { $( Self::$name => $text, )+ }
-            }
-
-            /// What it counts, in a sentence.
-            pub const fn meaning(self) -> &'static str {
-                match self { $( Self::$name => concat!($( $doc ),+).trim_ascii_start(), )+ }
-            }
-        }
-    };
-}
-
-counters! {
     /// Records consumed.
     Records = "engine.records",
     /// Records that could not be parsed.

@@ -2,30 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-macro_rules! counters {
-    ($( $(#[doc = $doc:literal])+ $name:ident = $text:literal, )+) => {
-        /// An export counter.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Counter { $( $(#[doc = $doc])+ $name, )+ }
+autospan_abi::counters! {
+    /// An export counter.
+    enum Counter;
 
-        impl Counter {
-            /// All of them, in the order of their numbers.
-            pub const ALL: &'static [Self] = &[ $( Self::$name, )+ ];
-
-            /// Name shown to the user.
-            pub const fn name(self) -> &'static str {
-                match self { $( Self::$name => $text, )+ }
-            }
-
-            /// What it counts, in a sentence.
-            pub const fn meaning(self) -> &'static str {
-                match self { $( Self::$name => concat!($( $doc ),+).trim_ascii_start(), )+ }
-            }
-        }
-    };
-}
-
-counters! {
     /// Spans taken into the queue.
     Accepted = "export.accepted",
     /// Spans that the sink took.

@@ -26,6 +26,13 @@ async def chain(request: Request):
     return Response(answer.content, answer.status_code, media_type=answer.headers["content-type"])
 
 
+@app.get("/fan/{count}")
+async def fan(count: int):
+    """Calls NEXT + "1", NEXT + "2", … at the same time; bytes that came, one number for each."""
+    answers = await asyncio.gather(*(client.get(f"{NEXT}{number}") for number in range(1, count + 1)))
+    return [len(answer.content) for answer in answers]
+
+
 @app.get("/size/{count}")
 async def size(count: int):
     async def blocks():

@@ -1,10 +1,12 @@
-"""The standard library's threaded HTTP server. Knows nothing of tracing."""
+"""The standard library's HTTP server: a thread for each connection, or with FORK a process. Knows nothing of tracing."""
 
 import json
 import os
 import socket
+import ssl
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from socketserver import ForkingMixIn, ThreadingMixIn
 from urllib.parse import parse_qs, urlsplit
 
 import requests
@@ -66,9 +68,16 @@ class App(BaseHTTPRequestHandler):
         pass
 
 
-class Server(ThreadingHTTPServer):
+class Server(ForkingMixIn if os.environ.get("FORK") else ThreadingMixIn, HTTPServer):
+    daemon_threads = True
     address_family = socket.AF_INET6 if ":" in os.environ["HOST"] else socket.AF_INET
     request_queue_size = 128
 
 
-Server((os.environ["HOST"], int(os.environ["PORT"])), App).serve_forever()
+server = Server((os.environ["HOST"], int(os.environ["PORT"])), App)
+if certificate := os.environ.get("TLS_CERTIFICATE"):
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, os.environ["TLS_KEY"])
+    # Hands are shaken in accept(), by the thread that starts the others.
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()

@@ -98,7 +98,7 @@ fn full_speed(address: &Address, pids: &[u32]) -> Result<()> {
     let mut receiver = Receiver::start()?;
     let port = address.port().to_string();
     let agent = Options::new().arguments(&["--stats", "--port", &port]).grpc(&receiver).start()?;
-    let load = wrk::exactly(address, "/hello", FULL_SPEED_REQUESTS, CONNECTIONS)?;
+    let load = wrk::exactly(&address.url("/hello"), FULL_SPEED_REQUESTS, CONNECTIONS)?;
     assert_eq!((load.requests, load.failures), (FULL_SPEED_REQUESTS, 0));
     let stopped = agent.stop()?;
     let dropped = dropped(&stopped);
@@ -130,7 +130,7 @@ const RESTART_LOAD_SECONDS: u32 = 20;
 fn restarts(address: &Address, pids: &[u32]) -> Result<()> {
     let receiver = Receiver::start()?;
     let load = std::thread::scope(|scope| -> Result<_> {
-        let load = scope.spawn(|| wrk::for_seconds(address, "/hello", RESTART_LOAD_SECONDS, CONNECTIONS));
+        let load = scope.spawn(|| wrk::for_seconds(&address.url("/hello"), RESTART_LOAD_SECONDS, CONNECTIONS));
         for end in [Agent::kill, |agent: Agent| agent.stop().map(drop), Agent::kill] {
             let agent = Options::new().arguments(&["--port", &address.port().to_string()]).grpc(&receiver).start()?;
             let since = now_ns()?;
@@ -179,7 +179,7 @@ fn concurrent_chains_never_get_a_wrong_parent() -> Result<()> {
     let last = Service::start(App::Go)?;
     let first = Service::before(App::HttpServer, &last.address)?;
     let agent = Agent::start(&receiver)?;
-    let load = wrk::exactly(&first.address, "/chain", 400, CONNECTIONS)?;
+    let load = wrk::exactly(&first.address.url("/chain"), 400, CONNECTIONS)?;
     assert_eq!(load.failures, 0);
     let (of_first, of_last) = (first.pids()?, last.pids()?);
     let calls = receiver.wait_spans(400, |span| span.calls(&of_first))?;

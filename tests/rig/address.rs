@@ -38,6 +38,11 @@ impl Address {
         format!("http://{self}{path}")
     }
 
+    /// The same for a service behind TLS.
+    pub fn https(&self, path: &str) -> String {
+        format!("https://{self}{path}")
+    }
+
     /// Does anybody accept connections there?
     pub fn answers(&self) -> bool {
         match self {

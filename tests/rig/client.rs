@@ -1,6 +1,7 @@
 //! An HTTP/1.1 client that does what a test tells it: one connection, raw bytes, pipelining.
 
 use crate::Address;
+use crate::tls::{Connector, Session};
 use anyhow::{Context, Result, bail, ensure};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -19,13 +20,14 @@ pub struct Client {
     /// Bytes that came and are not used yet.
     buffer: Vec<u8>,
     local: Option<SocketAddr>,
+    tls: Option<Session>,
     /// What goes into `Host`.
     host: String,
 }
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").field("local", &self.local).finish_non_exhaustive()
+        f.debug_struct("Client").field("local", &self.local).field("tls", &self.tls).finish_non_exhaustive()
     }
 }
 
@@ -49,25 +51,37 @@ impl Response {
 
 impl Client {
     pub fn connect(address: &Address) -> Result<Self> {
-        let (stream, local): (Box<dyn Stream>, _) = match address {
-            Address::Tcp(address) => {
-                let stream = TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
-                stream.set_read_timeout(Some(TIMEOUT))?;
-                stream.set_nodelay(true)?;
-                let local = stream.local_addr()?;
-                (Box::new(stream), Some(local))
+        match address {
+            Address::Tcp(tcp) => {
+                let (stream, local) = open(tcp)?;
+                Ok(Self::over(Box::new(stream), Some(local), address))
             }
             Address::Unix(path) => {
                 let stream = UnixStream::connect(path)?;
                 stream.set_read_timeout(Some(TIMEOUT))?;
-                (Box::new(stream), None)
+                Ok(Self::over(Box::new(stream), None, address))
             }
-        };
+        }
+    }
+
+    pub(crate) fn connect_tls(address: &Address, connector: &Connector) -> Result<Self> {
+        let Address::Tcp(tcp) = address else { bail!("no TLS over unix sockets") };
+        let (stream, local) = open(tcp)?;
+        let (stream, session) = connector.handshake(tcp, stream)?;
+        Ok(Self { tls: Some(session), ..Self::over(Box::new(stream), Some(local), address) })
+    }
+
+    fn over(stream: Box<dyn Stream>, local: Option<SocketAddr>, address: &Address) -> Self {
         let host = match address {
             Address::Tcp(address) => address.to_string(),
             Address::Unix(_) => "localhost".to_owned(),
         };
-        Ok(Self { stream, buffer: Vec::new(), local, host })
+        Self { stream, buffer: Vec::new(), local, tls: None, host }
+    }
+
+    /// What the TLS handshake agreed on, where there was one.
+    pub fn tls(&self) -> Option<&Session> {
+        self.tls.as_ref()
     }
 
     /// 0 for a unix socket.
@@ -203,6 +217,14 @@ impl Client {
             }
         }
     }
+}
+
+fn open(address: &SocketAddr) -> Result<(TcpStream, SocketAddr)> {
+    let stream = TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_nodelay(true)?;
+    let local = stream.local_addr()?;
+    Ok((stream, local))
 }
 
 fn header(header: &httparse::Header<'_>) -> (String, String) {

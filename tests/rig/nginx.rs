@@ -1,7 +1,7 @@
 //! nginx as a reverse proxy.
 
 use crate::process::find;
-use crate::{Address, Process, paths};
+use crate::{Address, Authority, Process, paths};
 use anyhow::{Context, Result};
 use std::path::PathBuf;
 use std::process::Command;
@@ -13,15 +13,30 @@ pub struct Nginx {
     process: Process,
 }
 
+/// What differs from a plain proxy.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Settings<'a> {
+    /// Serve by TLS, with this authority's certificate.
+    pub tls: Option<&'a Authority>,
+    /// The service behind it is reached by TLS.
+    pub upstream_tls: bool,
+}
+
 impl Nginx {
     pub fn before(upstream: &Address) -> Result<Self> {
+        Self::start_with(upstream, Settings::default())
+    }
+
+    pub fn start_with(upstream: &Address, settings: Settings<'_>) -> Result<Self> {
         let address = Address::loopback()?;
         let directory = tempfile::tempdir()?;
         let path = directory.path().display().to_string();
         let template = std::fs::read_to_string(paths::app("nginx/nginx.conf.in"))?;
         let config = template
             .replace("@DIR@", &path)
-            .replace("@LISTEN@", &address.to_string())
+            .replace("@LISTEN@", &format!("{address}{}", if settings.tls.is_some() { " ssl" } else { "" }))
+            .replace("@TLS@", &settings.tls.map(certificate).unwrap_or_default())
+            .replace("@SCHEME@", if settings.upstream_tls { "https" } else { "http" })
             .replace("@UPSTREAM@", &upstream.to_string());
         std::fs::write(directory.path().join("nginx.conf"), config)?;
         std::fs::create_dir(directory.path().join("files"))?;
@@ -49,4 +64,10 @@ impl Nginx {
     pub fn files(&self) -> PathBuf {
         self.process.directory().join("files")
     }
+}
+
+/// The lines of a server with TLS.
+fn certificate(authority: &Authority) -> String {
+    let (certificate, key) = (authority.file("server.pem"), authority.file("server.key"));
+    format!("ssl_certificate {}; ssl_certificate_key {};", certificate.display(), key.display())
 }

@@ -6,6 +6,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -51,6 +52,17 @@ impl Process {
     /// A directory of its own, deleted with it.
     pub fn directory(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// Writes to its standard input.
+    pub fn input(&mut self, text: &str) -> Result<()> {
+        let input = self.child.stdin.as_mut().with_context(|| format!("{}: its input is closed", self.name))?;
+        Ok(input.write_all(text.as_bytes())?)
+    }
+
+    /// Closes its standard input.
+    pub fn end_of_input(&mut self) {
+        self.child.stdin = None;
     }
 
     /// What it wrote to standard output so far.

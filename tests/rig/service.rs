@@ -1,6 +1,6 @@
 //! The services that the tests trace: real servers that know nothing of tracing.
 
-use crate::{Address, Netns, Process, paths};
+use crate::{Address, Authority, Client, Connector, Netns, Process, paths};
 use anyhow::{Result, bail};
 use std::process::Command;
 
@@ -12,17 +12,56 @@ pub enum App {
     FlaskGthread,
     /// `http.server.ThreadingHTTPServer`.
     HttpServer,
-    /// FastAPI under uvicorn.
+    /// FastAPI under uvicorn on asyncio's event loop.
     FastApi,
+    /// The same on uvloop's.
+    FastApiUvloop,
+    /// FastAPI under granian, whose TLS is a stripped rustls.
+    FastApiGranian,
+    /// aiohttp, server and client, on asyncio's event loop.
+    Aiohttp,
+    /// The same on uvloop's.
+    AiohttpUvloop,
     NodeHttp,
     Express,
-    /// `net/http`.
+    /// `net/http`, by the newest toolchain.
     Go,
+    /// The same by other toolchains, in other forms.
+    GoBuild(GoBuild),
+}
+
+/// How an executable of the Go service was built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GoBuild {
+    /// As "1.21".
+    pub version: &'static str,
+    pub form: GoForm,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GoForm {
+    Plain,
+    /// `-ldflags=-s -w`
+    Stripped,
+    /// `-buildmode=pie`
+    Pie,
+    StrippedPie,
 }
 
 impl App {
-    pub const ALL: [Self; 7] =
-        [Self::FlaskSync, Self::FlaskGthread, Self::HttpServer, Self::FastApi, Self::NodeHttp, Self::Express, Self::Go];
+    pub const ALL: [Self; 11] = [
+        Self::FlaskSync,
+        Self::FlaskGthread,
+        Self::HttpServer,
+        Self::FastApi,
+        Self::FastApiUvloop,
+        Self::FastApiGranian,
+        Self::Aiohttp,
+        Self::AiohttpUvloop,
+        Self::NodeHttp,
+        Self::Express,
+        Self::Go,
+    ];
 
     /// Does a connection outlive its first request?
     pub fn keeps_alive(self) -> bool {
@@ -34,23 +73,28 @@ impl App {
         match self {
             Self::FlaskSync | Self::FlaskGthread => "flask_app",
             Self::HttpServer => "http_server",
-            Self::FastApi => "fastapi_app",
+            Self::FastApi | Self::FastApiUvloop | Self::FastApiGranian => "fastapi_app",
+            Self::Aiohttp | Self::AiohttpUvloop => "aiohttp_app",
             Self::NodeHttp => "node_http",
             Self::Express => "express_app",
-            Self::Go => "go_app",
+            Self::Go | Self::GoBuild(_) => "go_app",
         }
     }
 
     fn plain(self) -> Result<Command> {
         let mut command = Command::new(match self {
             Self::FlaskSync | Self::FlaskGthread => paths::installed("venv/bin/gunicorn")?,
-            Self::FastApi => paths::installed("venv/bin/uvicorn")?,
-            Self::HttpServer => paths::installed("venv/bin/python")?,
+            Self::FastApi | Self::FastApiUvloop => paths::installed("venv/bin/uvicorn")?,
+            Self::FastApiGranian => paths::installed("venv/bin/granian")?,
+            Self::HttpServer | Self::Aiohttp | Self::AiohttpUvloop => paths::installed("venv/bin/python")?,
             Self::NodeHttp | Self::Express => "node".into(),
             Self::Go => paths::installed("go/go_app")?,
+            Self::GoBuild(build) => paths::installed(&build.path())?,
         });
         match self {
             Self::HttpServer => command.arg(paths::app("http_server.py")),
+            Self::Aiohttp => command.arg(paths::app("aiohttp_app.py")),
+            Self::AiohttpUvloop => command.arg(paths::app("aiohttp_app.py")).env("LOOP", "uvloop"),
             // Installed beside its node_modules.
             Self::NodeHttp => command.arg(paths::installed("node/node_http.js")?),
             Self::Express => command.arg(paths::installed("node/express_app.js")?),
@@ -88,17 +132,21 @@ impl App {
             Self::FlaskGthread => {
                 command.args(["--worker-class", "gthread", "--workers", "2", "--threads", "16", "--keep-alive", "60"])
             }
-            Self::FastApi => command.args(["fastapi_app:app", "--no-access-log", "--timeout-keep-alive", "60"]),
+            Self::FastApi | Self::FastApiUvloop => {
+                let event_loop = if self == Self::FastApi { "asyncio" } else { "uvloop" };
+                command.args(["fastapi_app:app", "--no-access-log", "--timeout-keep-alive", "60", "--loop", event_loop])
+            }
+            Self::FastApiGranian => command.args(["fastapi_app:app", "--interface", "asgi", "--loop", "asyncio"]),
             _ => command,
         };
         match (self, address) {
             (Self::FlaskSync | Self::FlaskGthread, address) => {
                 command.args(["--bind", &address.to_string(), "flask_app:app"]);
             }
-            (Self::FastApi, Address::Unix(path)) => {
+            (Self::FastApi | Self::FastApiUvloop | Self::FastApiGranian, Address::Unix(path)) => {
                 command.arg("--uds").arg(path);
             }
-            (Self::FastApi, Address::Tcp(address)) => {
+            (Self::FastApi | Self::FastApiUvloop | Self::FastApiGranian, Address::Tcp(address)) => {
                 command.args(["--host", &address.ip().to_string(), "--port", &address.port().to_string()]);
             }
             (_, Address::Tcp(address)) => {
@@ -109,6 +157,33 @@ impl App {
                 command.env("PORT", path);
             }
         }
+    }
+
+    /// Behind TLS with the certificate of `authority`.
+    fn serve_tls(self, command: &mut Command, authority: &Authority) {
+        let (certificate, key) = (authority.file("server.pem"), authority.file("server.key"));
+        let flags = match self {
+            Self::FlaskSync | Self::FlaskGthread => ["--certfile", "--keyfile"],
+            Self::FastApi | Self::FastApiUvloop => ["--ssl-certfile", "--ssl-keyfile"],
+            Self::FastApiGranian => ["--ssl-certificate", "--ssl-keyfile"],
+            _ => {
+                command.env("TLS_CERTIFICATE", certificate).env("TLS_KEY", key);
+                return;
+            }
+        };
+        command.arg(flags[0]).arg(certificate).arg(flags[1]).arg(key);
+    }
+}
+
+impl GoBuild {
+    fn path(self) -> String {
+        let form = match self.form {
+            GoForm::Plain => "plain",
+            GoForm::Stripped => "stripped",
+            GoForm::Pie => "pie",
+            GoForm::StrippedPie => "stripped-pie",
+        };
+        format!("go/{}/{form}/go_app", self.version)
     }
 }
 
@@ -123,6 +198,10 @@ pub struct Settings<'a> {
     pub environment: Vec<(&'a str, String)>,
     /// Under OpenTelemetry's zero-code agent of the language: Flask, FastAPI and Express.
     pub zero_code: bool,
+    /// The authority that it trusts when it calls an https URL.
+    pub trust: Option<&'a Authority>,
+    /// The authority whose certificate it serves TLS with, and which it trusts.
+    pub tls: Option<&'a Authority>,
 }
 
 /// A running service.
@@ -131,6 +210,8 @@ pub struct Service {
     pub app: App,
     pub address: Address,
     process: Process,
+    /// For its clients, where it serves TLS.
+    connector: Option<Connector>,
 }
 
 impl Service {
@@ -143,26 +224,33 @@ impl Service {
         Self::start_with(app, &Settings { next: Some(next.url("/chain")), ..Settings::default() })
     }
 
+    /// One that serves TLS.
+    pub fn start_tls(app: App, authority: &Authority) -> Result<Self> {
+        Self::start_with(app, &Settings { tls: Some(authority), ..Settings::default() })
+    }
+
     pub fn start_with(app: App, settings: &Settings<'_>) -> Result<Self> {
         let address = settings.address.clone().map_or_else(Address::loopback, Ok)?;
-        let mut command = if settings.zero_code { app.instrumented()? } else { app.plain()? };
-        app.listen(&mut command, &address);
-        command
-            .env_remove("NEXT")
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .envs(settings.environment.iter().map(|(key, value)| (key, value)));
-        if let Some(next) = &settings.next {
-            command.env("NEXT", next);
-        }
-        if let Some(netns) = settings.netns {
-            command = inside(netns, &command);
-        }
+        let command = command(app, &address, settings)?;
         let mut process = Process::start(&format!("{app:?}"), &command)?;
         process.wait_until("to accept connections", |_| match settings.netns {
             None => address.answers(),
             Some(netns) => netns.curl(&address.url("/hello")).is_ok(),
         })?;
-        Ok(Self { app, address, process })
+        Ok(Self { app, address, process, connector: settings.tls.map(Connector::new).transpose()? })
+    }
+
+    /// URL of a path on it.
+    pub fn url(&self, path: &str) -> String {
+        if self.connector.is_some() { self.address.https(path) } else { self.address.url(path) }
+    }
+
+    /// A connection to it as its clients make them.
+    pub fn connect(&self) -> Result<Client> {
+        match &self.connector {
+            Some(connector) => connector.connect(&self.address),
+            None => Client::connect(&self.address),
+        }
     }
 
     pub fn port(&self) -> u16 {
@@ -178,6 +266,28 @@ impl Service {
     pub fn pids(&self) -> Result<Vec<u32>> {
         self.process.family()
     }
+}
+
+fn command(app: App, address: &Address, settings: &Settings<'_>) -> Result<Command> {
+    let mut command = if settings.zero_code { app.instrumented()? } else { app.plain()? };
+    app.listen(&mut command, address);
+    if let Some(authority) = settings.tls {
+        app.serve_tls(&mut command, authority);
+    }
+    if let Some(authority) = settings.trust.or(settings.tls) {
+        command.envs(authority.trust());
+    }
+    command
+        .env_remove("NEXT")
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .envs(settings.environment.iter().map(|(key, value)| (key, value)));
+    if let Some(next) = &settings.next {
+        command.env("NEXT", next);
+    }
+    Ok(match settings.netns {
+        Some(netns) => inside(netns, &command),
+        None => command,
+    })
 }
 
 fn inside(netns: &Netns, command: &Command) -> Command {

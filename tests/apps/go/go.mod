@@ -1,3 +1,3 @@
 module go_app
 
-go 1.24
+go 1.21

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -25,6 +27,11 @@ func number(w http.ResponseWriter, text string) (int64, bool) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 	}
 	return n, err == nil
+}
+
+// argument is what follows the page's name in the path.
+func argument(r *http.Request) string {
+	return r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
 }
 
 func hello(w http.ResponseWriter, _ *http.Request) {
@@ -50,13 +57,17 @@ func chain(w http.ResponseWriter, r *http.Request) {
 }
 
 func size(w http.ResponseWriter, r *http.Request) {
-	count, ok := number(w, r.PathValue("count"))
+	count, ok := number(w, argument(r))
 	if !ok {
 		return
 	}
 	w.Header().Set("Content-Length", strconv.FormatInt(count, 10))
 	for count > 0 {
-		n, err := w.Write(block[:min(count, int64(len(block)))])
+		part := block
+		if count < int64(len(part)) {
+			part = part[:count]
+		}
+		n, err := w.Write(part)
 		if err != nil {
 			return
 		}
@@ -70,7 +81,7 @@ func upload(w http.ResponseWriter, r *http.Request) {
 }
 
 func status(w http.ResponseWriter, r *http.Request) {
-	if code, ok := number(w, r.PathValue("code")); ok {
+	if code, ok := number(w, argument(r)); ok {
 		w.WriteHeader(int(code))
 	}
 }
@@ -83,12 +94,24 @@ func slow(w http.ResponseWriter, r *http.Request) {
 }
 
 func main() {
+	// From Go 1.22 on the patterns could say more; the oldest toolchain of the tests is 1.21.
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /hello", hello)
-	mux.HandleFunc("GET /chain", chain)
-	mux.HandleFunc("GET /size/{count}", size)
-	mux.HandleFunc("POST /upload", upload)
-	mux.HandleFunc("GET /status/{code}", status)
-	mux.HandleFunc("GET /slow", slow)
-	log.Fatal(http.ListenAndServe(net.JoinHostPort(os.Getenv("HOST"), os.Getenv("PORT")), mux))
+	mux.HandleFunc("/hello", hello)
+	mux.HandleFunc("/chain", chain)
+	mux.HandleFunc("/size/", size)
+	mux.HandleFunc("/upload", upload)
+	mux.HandleFunc("/status/", status)
+	mux.HandleFunc("/slow", slow)
+	// HTTP/1.1 alone, to either side: with an empty table nothing else is offered in the handshake.
+	http.DefaultTransport.(*http.Transport).ForceAttemptHTTP2 = false
+	http.DefaultTransport.(*http.Transport).TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
+	server := http.Server{
+		Addr:         net.JoinHostPort(os.Getenv("HOST"), os.Getenv("PORT")),
+		Handler:      mux,
+		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
+	}
+	if certificate := os.Getenv("TLS_CERTIFICATE"); certificate != "" {
+		log.Fatal(server.ListenAndServeTLS(certificate, os.Getenv("TLS_KEY")))
+	}
+	log.Fatal(server.ListenAndServe())
 }

@@ -1,9 +1,12 @@
 // Node's own HTTP server. Knows nothing of tracing.
 'use strict';
+const fs = require('fs');
 const http = require('http');
+const https = require('https');
 
 const next = process.env.NEXT;
-const agent = new http.Agent({ keepAlive: true });
+const client = next?.startsWith('https:') ? https : http;
+const agent = new client.Agent({ keepAlive: true });
 const block = Buffer.alloc(65536, 'x');
 
 function chain(request, response) {
@@ -12,10 +15,23 @@ function chain(request, response) {
     response.end(JSON.stringify(request.headers));
     return;
   }
-  http.get(next, { agent }, (answer) => {
+  client.get(next, { agent }, (answer) => {
     response.writeHead(answer.statusCode, { 'Content-Type': answer.headers['content-type'] });
     answer.pipe(response);
   }).on('error', () => response.writeHead(502).end());
+}
+
+// Calls next + '1', next + '2', … at the same time; answers with the bytes that came, one number for each.
+function fan(response, count) {
+  const call = (number) => new Promise((resolve, reject) => {
+    client.get(next + number, { agent }, (answer) => {
+      let received = 0;
+      answer.on('data', (part) => { received += part.length; });
+      answer.on('end', () => resolve(received));
+    }).on('error', reject);
+  });
+  Promise.all(Array.from({ length: count }, (_, index) => call(index + 1)))
+    .then((received) => response.end(JSON.stringify(received)), () => response.writeHead(502).end());
 }
 
 function size(response, count) {
@@ -38,19 +54,25 @@ function upload(request, response) {
   request.on('end', () => response.end(String(received)));
 }
 
-const server = http.createServer((request, response) => {
+function serve(request, response) {
   const url = new URL(request.url, 'http://localhost');
   const [, page, argument] = url.pathname.split('/');
   switch (page) {
     case 'hello': return response.end('hello');
     case 'chain': return chain(request, response);
+    case 'fan': return fan(response, Number(argument));
     case 'size': return size(response, Number(argument));
     case 'upload': return upload(request, response);
     case 'status': return response.writeHead(Number(argument)).end();
     case 'slow': return setTimeout(() => response.end('slow'), Number(url.searchParams.get('ms')));
     default: return response.writeHead(404).end();
   }
-});
+}
+
+const { TLS_CERTIFICATE, TLS_KEY } = process.env;
+const server = TLS_CERTIFICATE
+  ? https.createServer({ cert: fs.readFileSync(TLS_CERTIFICATE), key: fs.readFileSync(TLS_KEY) }, serve)
+  : http.createServer(serve);
 server.keepAliveTimeout = 60000;
 // A port, or the path of a unix socket.
 server.listen(process.env.PORT, process.env.HOST);

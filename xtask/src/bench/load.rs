@@ -29,7 +29,7 @@ fn compare(bench: &Bench, table: &mut Table, what: &str, address: &Address) -> R
 
 /// Requests per second of `/hello`.
 pub(super) fn rate(address: &Address, seconds: u32, connections: u32) -> Result<f64> {
-    let load = wrk::for_seconds(address, "/hello", seconds, connections)?;
+    let load = wrk::for_seconds(&address.url("/hello"), seconds, connections)?;
     ensure!(load.failures == 0, "{load:?}");
     Ok(load.requests_per_second)
 }

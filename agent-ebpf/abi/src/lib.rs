@@ -11,6 +11,7 @@ pub mod counter;
 pub mod limits;
 pub mod process;
 pub mod record;
+pub mod runtime;
 
 pub use config::{KernelConfig, KernelOffsets};
 pub use connection::{ListenerKey, Policy, PolicyMode, Role};
@@ -18,6 +19,8 @@ pub use counter::Counter;
 pub use record::{
     ConnectionClosed, ConnectionOpened, Data, Direction, ListenStarted, ProcessForked, RecordHeader, RecordKind,
 };
+
+pub use runtime::PythonRuntime;
 
 /// Version of everything in this crate.
 pub const ABI_VERSION: u32 = 2;

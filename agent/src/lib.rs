@@ -4,10 +4,12 @@
 pub mod cli;
 pub mod clock;
 pub mod doctor;
+pub mod elf;
 pub mod export;
 pub mod kernel;
 mod memory;
 pub mod privilege;
+pub mod probe;
 pub mod process;
 pub mod record;
 pub mod replay;

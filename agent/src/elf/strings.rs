@@ -1,0 +1,82 @@
+//! What texts a file holds: tables of names, and constants.
+
+use super::{Elf, Source, WINDOW_BYTES};
+use memchr::{memchr_iter, memmem};
+use std::ops::ControlFlow::{self, Continue};
+use std::ops::Range;
+
+/// Bytes of a text that are looked at: no name that is looked for is longer, nor what follows a mark.
+pub(super) const TEXT_BYTES_MAX: usize = 128;
+/// Bytes of constants that are searched; Node has 47 MB.
+const CONSTANTS_BYTES_MAX: u64 = 64 << 20;
+
+/// A piece of a range.
+struct Window<'b> {
+    /// From the start of the range.
+    offset: u64,
+    bytes: &'b [u8],
+    /// Bytes at the start that were at the end of the window before.
+    again: usize,
+    last: bool,
+}
+
+impl<S: Source + ?Sized> Elf<'_, S> {
+    /// Goes through NUL-terminated strings: the offset of each one's NUL from the start of the range, and its last
+    /// bytes, which are all of it where it is shorter than [`TEXT_BYTES_MAX`].
+    pub fn strings(&self, range: Range<u64>, mut each: impl FnMut(u64, &[u8]) -> ControlFlow<()>) {
+        let _ = self.windows(range, |window| {
+            let mut begin = 0;
+            for end in memchr_iter(0, window.bytes) {
+                if end >= window.again {
+                    each(window.offset + end as u64, &window.bytes[begin..end])?;
+                }
+                begin = end + 1;
+            }
+            Continue(())
+        });
+    }
+
+    /// Searches the file's constants for marks: which mark was found, and what is there from the mark on, up to
+    /// [`TEXT_BYTES_MAX`] bytes.
+    pub fn search(&self, marks: &[&str], mut found: impl FnMut(usize, &[u8]) -> ControlFlow<()>) {
+        let finders: Vec<_> = marks.iter().map(|mark| memmem::Finder::new(mark.as_bytes())).collect();
+        let mut in_window = |window: Window<'_>| {
+            // What begins later is found again in the next window, with all that follows it.
+            let end = if window.last { window.bytes.len() } else { window.bytes.len() - TEXT_BYTES_MAX };
+            for (i, finder) in finders.iter().enumerate() {
+                for at in finder.find_iter(window.bytes).take_while(|at| *at < end) {
+                    found(i, &window.bytes[at..window.bytes.len().min(at + TEXT_BYTES_MAX)])?;
+                }
+            }
+            Continue(())
+        };
+        let mut left = CONSTANTS_BYTES_MAX;
+        for range in self.constants() {
+            let range = range.start..range.end.min(range.start.saturating_add(left));
+            left -= range.end.saturating_sub(range.start);
+            if self.windows(range, &mut in_window).is_break() {
+                break;
+            }
+        }
+    }
+
+    /// Goes through a range in windows that overlap by [`TEXT_BYTES_MAX`], as far as the file goes.
+    fn windows(&self, range: Range<u64>, mut each: impl FnMut(Window<'_>) -> ControlFlow<()>) -> ControlFlow<()> {
+        let (mut buffer, mut offset, mut again) = (vec![0; WINDOW_BYTES], 0, 0);
+        let size = range.end.saturating_sub(range.start);
+        while offset + (again as u64) < size {
+            let wanted = (size - offset).min(WINDOW_BYTES as u64) as usize;
+            let from = range.start.saturating_add(offset + again as u64);
+            let len = again + self.read_some(from, &mut buffer[again..wanted]);
+            let last = len < wanted || offset + len as u64 >= size;
+            each(Window { offset, bytes: &buffer[..len], again, last })?;
+            if last {
+                break;
+            }
+            again = TEXT_BYTES_MAX;
+            offset += (len - again) as u64;
+            buffer.copy_within(len - again..len, 0);
+        }
+        Continue(())
+    }
+}

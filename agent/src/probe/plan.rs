@@ -1,0 +1,121 @@
+//! What is to be attached where.
+
+use std::fmt;
+
+/// The kernel programs that are attached to user code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ProbeProgram {
+    /// Entry of a read: (session, buffer, len) → bytes.
+    TlsRead,
+    /// Entry of a read: (session, buffer, len, *bytes) → 1.
+    TlsReadEx,
+    /// Entry of a write: (session, buffer, len) → bytes.
+    TlsWrite,
+    /// Entry of a write: (session, buffer, len, *bytes) → 1.
+    TlsWriteEx,
+    /// Entry of a write: (session, buffer, len, flags, *bytes) → 1.
+    TlsWriteEx2,
+    /// Entry of a handshake: (session).
+    TlsHandshake,
+    /// Return of any of the above.
+    TlsReturn,
+    /// Entry: (session).
+    TlsFree,
+    /// Entry: (session, file descriptor).
+    TlsSetFd,
+    /// Entry of `crypto/tls.(*Conn).Read`.
+    GoTlsRead,
+    /// Entry of `crypto/tls.(*Conn).Write`.
+    GoTlsWrite,
+    /// At every return instruction of those two: a return probe would break Go, whose stacks move.
+    GoTlsReturn,
+}
+
+/// A program at a place in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Probe {
+    /// From the start of the file.
+    pub offset: u64,
+    pub program: ProbeProgram,
+}
+
+/// A piece of software that a file contains.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Component {
+    /// `OpenSSL`, `GnuTLS`, `Go crypto/tls`.
+    pub name: &'static str,
+    /// As much as is known of it.
+    pub version: Option<String>,
+}
+
+/// What was recognised in one ELF file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recognised {
+    pub what: Vec<Component>,
+    /// Sorted; no two at one place.
+    pub probes: Vec<Probe>,
+    /// One line: why the TLS of this file cannot be read.
+    pub loss: Option<String>,
+}
+
+// === impl ProbeProgram ===
+
+impl ProbeProgram {
+    pub const ALL: [Self; 12] = [
+        Self::TlsRead,
+        Self::TlsReadEx,
+        Self::TlsWrite,
+        Self::TlsWriteEx,
+        Self::TlsWriteEx2,
+        Self::TlsHandshake,
+        Self::TlsReturn,
+        Self::TlsFree,
+        Self::TlsSetFd,
+        Self::GoTlsRead,
+        Self::GoTlsWrite,
+        Self::GoTlsReturn,
+    ];
+
+    /// Name of the program in the kernel object.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TlsRead => "tls_read",
+            Self::TlsReadEx => "tls_read_ex",
+            Self::TlsWrite => "tls_write",
+            Self::TlsWriteEx => "tls_write_ex",
+            Self::TlsWriteEx2 => "tls_write_ex2",
+            Self::TlsHandshake => "tls_handshake",
+            Self::TlsReturn => "tls_return",
+            Self::TlsFree => "tls_free",
+            Self::TlsSetFd => "tls_set_fd",
+            Self::GoTlsRead => "go_tls_read",
+            Self::GoTlsWrite => "go_tls_write",
+            Self::GoTlsReturn => "go_tls_return",
+        }
+    }
+
+    /// Is it attached as a return probe (`uretprobe`)?
+    pub fn is_return(self) -> bool {
+        self == Self::TlsReturn
+    }
+}
+
+// === impl Recognised ===
+
+impl Recognised {
+    /// Is there nothing to attach and nothing to say?
+    pub fn is_nothing(&self) -> bool {
+        self.what.is_empty() && self.probes.is_empty() && self.loss.is_none()
+    }
+}
+
+// === impl Component ===
+
+impl fmt::Display for Component {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.version {
+            Some(version) => write!(f, "{} {version}", self.name),
+            None => f.write_str(self.name),
+        }
+    }
+}

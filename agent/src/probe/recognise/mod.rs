@@ -1,0 +1,40 @@
+//! What one ELF file holds that a kernel program must see. Pure: bytes in, a plan out.
+
+mod tls;
+
+use super::plan::{Probe, Recognised};
+use crate::elf::{Elf, Function, Machine, Source};
+
+/// Probes of one file. Go has the most: one for each return instruction of two functions, some dozens.
+const PROBES_MAX: usize = 512;
+
+/// Recognises a file; nothing in what is no ELF file or lies about itself.
+pub fn recognise<S: Source + ?Sized>(source: &S) -> Recognised {
+    let mut recognised = Recognised::default();
+    if let Some(elf) = Elf::parse(source) {
+        tls::recognise(&elf, &mut recognised);
+    }
+    finish(&mut recognised.probes);
+    recognised
+}
+
+/// Where in the file a function's probes go. Behind an `endbr64`, where there is one: most functions go on with a `push`,
+/// which the kernel emulates instead of stepping over it, at half the price.
+fn entry_offset<S: Source + ?Sized>(elf: &Elf<'_, S>, function: &Function) -> Option<u64> {
+    const ENDBR64: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
+    let offset = elf.code_offset(function.address)?;
+    let behind = elf.code_offset(function.address.checked_add(ENDBR64.len() as u64)?)?;
+    let marked = elf.machine == Machine::X86_64 && function.size > ENDBR64.len() as u64;
+    let skip = marked && elf.read(offset..behind).is_some_and(|bytes| bytes == ENDBR64);
+    Some(if skip { behind } else { offset })
+}
+
+/// Functions with several names get their probes once.
+fn finish(probes: &mut Vec<Probe>) {
+    probes.sort_unstable();
+    probes.dedup();
+    probes.truncate(PROBES_MAX);
+}
+
+#[cfg(test)]
+mod tests;

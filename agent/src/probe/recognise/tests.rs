@@ -1,0 +1,138 @@
+use super::*;
+use crate::elf::testing::{AARCH64, CODE_OFFSET, Image};
+use crate::probe::plan::ProbeProgram;
+use ProbeProgram::{TlsFree, TlsHandshake, TlsRead, TlsReadEx, TlsReturn, TlsSetFd, TlsWrite};
+
+fn function(name: &str, offset: u64, size: u64) -> (String, Option<u64>, u64) {
+    (name.to_owned(), Some(offset), size)
+}
+
+fn import(name: &str) -> (String, Option<u64>, u64) {
+    (name.to_owned(), None, 0)
+}
+
+/// Programs and where they are, from the start of the code.
+fn probes(recognised: &Recognised) -> Vec<(u64, ProbeProgram)> {
+    recognised.probes.iter().map(|probe| (probe.offset - CODE_OFFSET, probe.program)).collect()
+}
+
+fn what(recognised: &Recognised) -> Vec<String> {
+    recognised.what.iter().map(ToString::to_string).collect()
+}
+
+fn library() -> Image {
+    Image {
+        exports: vec![
+            function("SSL_read", 0, 8),
+            import("SSL_do_handshake"),
+            function("SSL_free", 8, 8),
+            function("SSL_set_fd", 16, 8),
+            function("my_SSL_read_ex", 24, 8),
+        ],
+        ..Image::default()
+    }
+}
+
+#[test]
+fn what_a_library_exports() {
+    let recognised = recognise(library().build().as_slice());
+    assert_eq!(probes(&recognised), [(0, TlsRead), (0, TlsReturn), (8, TlsFree), (16, TlsSetFd)]);
+    assert_eq!(what(&recognised), ["OpenSSL"]);
+}
+
+#[test]
+fn imports_are_no_library() {
+    let image = Image { exports: vec![import("SSL_read"), import("SSL_write")], ..Image::default() };
+    assert_eq!(recognise(image.build().as_slice()), Recognised::default());
+}
+
+#[test]
+fn symbols_where_nothing_is_exported() {
+    let symbols = vec![function("gnutls_record_recv", 4, 8), function("gnutls_handshake", 12, 8)];
+    let image = Image { symbols, constants: b"Enabled GnuTLS 3.8.4 logging".to_vec(), ..Image::default() };
+    let recognised = recognise(image.build().as_slice());
+    let expected = [(4, TlsRead), (4, TlsReturn), (12, TlsHandshake), (12, TlsReturn)];
+    assert_eq!((probes(&recognised), what(&recognised)), (expected.to_vec(), vec!["GnuTLS 3.8.4".to_owned()]));
+}
+
+#[test]
+fn probes_are_behind_endbr64() {
+    let mut image = library();
+    image.code[0..4].copy_from_slice(&[0xf3, 0x0f, 0x1e, 0xfa]);
+    image.code[8..12].copy_from_slice(&[0xf3, 0x0f, 0x1e, 0xfa]);
+    image.exports[2].2 = 4;
+    let recognised = recognise(image.build().as_slice());
+    let expected = [(4, TlsRead), (4, TlsReturn), (8, TlsFree), (16, TlsSetFd)];
+    assert_eq!(probes(&recognised), expected, "SSL_free is too short");
+    image.machine = AARCH64;
+    assert_eq!(probes(&recognise(image.build().as_slice()))[0], (0, TlsRead), "data on another machine");
+    image.machine = 3;
+    assert_eq!(recognise(image.build().as_slice()), Recognised::default(), "an unknown machine");
+}
+
+#[test]
+fn functions_outside_of_code_have_no_probes() {
+    let exports = vec![function("SSL_read", 1 << 40, 8), function("SSL_write", u64::MAX - (1 << 33), 8)];
+    let image = Image { exports, ..Image::default() };
+    assert_eq!(recognise(image.build().as_slice()).probes, []);
+}
+
+#[test]
+fn names_of_one_function() {
+    let exports = vec![function("SSL_read", 0, 8), function("SSL_read", 0, 8), function("SSL_write", 8, 8)];
+    let recognised = recognise(Image { exports, ..Image::default() }.build().as_slice());
+    assert_eq!(probes(&recognised), [(0, TlsRead), (0, TlsReturn), (8, TlsWrite), (8, TlsReturn)]);
+}
+
+#[test]
+fn forks_and_versions() {
+    let version = |constants: &[u8], export: &str| {
+        let mut image = library();
+        image.constants = constants.to_vec();
+        image.exports.push(function(export, 32, 8));
+        what(&recognise(image.build().as_slice()))
+    };
+    assert_eq!(version(b"\0OpenSSL 3.0 is new\0OpenSSL 3.0.17 1 Jul 2025\0", "x"), ["OpenSSL 3.0.17"]);
+    assert_eq!(version(b"OpenSSL 1.1.1w  11 Sep 2023\0", "x"), ["OpenSSL 1.1.1w"]);
+    assert_eq!(version(b"LibreSSL 3.9.2\0", "SSL_CTX_use_certificate_chain_mem"), ["LibreSSL 3.9.2"]);
+    assert_eq!(version(b"OpenSSL 1.1.1 (compatible; BoringSSL)", "SSL_set_custom_verify"), ["BoringSSL"]);
+    assert_eq!(version(b"", "OPENSSL_1_1_1"), ["OpenSSL 1.1.1"]);
+    assert_eq!(version(b"OpenSSL 3.0.\x1b[1m 1", "x"), ["OpenSSL"], "nothing for a terminal");
+}
+
+/// A table that is longer than a window, with names that lie across its end.
+#[test]
+fn large_tables() {
+    let filler = (0..20_000).map(|i| function(&format!("function_with_some_name_{i}"), 0, 0));
+    let exports = filler.chain(library().exports).chain([function("SSL_read_ex", 40, 8)]).collect();
+    let image = Image { exports, code: vec![0xc3; 64], ..Image::default() };
+    let recognised = recognise(image.build().as_slice());
+    assert!(probes(&recognised).starts_with(&[(0, TlsRead), (0, TlsReturn)]));
+    assert!(probes(&recognised).contains(&(40, TlsReadEx)));
+    for pad in 65_500..65_540 {
+        let name = "x".repeat(pad);
+        let image = Image { exports: vec![function(&name, 0, 0), function("SSL_read", 3, 0)], ..Image::default() };
+        assert_eq!(probes(&recognise(image.build().as_slice())), [(3, TlsRead), (3, TlsReturn)], "{pad}");
+        let constants = ["x".repeat(pad).as_bytes(), b"OpenSSL 3.5.4 30 Sep 2025\0"].concat();
+        let recognised = recognise(Image { constants, ..library() }.build().as_slice());
+        assert_eq!(what(&recognised), ["OpenSSL 3.5.4"], "{pad}");
+    }
+}
+
+#[test]
+fn files_that_lie() {
+    let file = library().build();
+    for len in 0..file.len() {
+        recognise(&file[..len]);
+    }
+    for at in 0..file.len() {
+        for value in [0, 0x7f, 0xff] {
+            let mut file = file.clone();
+            file[at] = value;
+            recognise(file.as_slice());
+            file[at..].iter_mut().take(8).for_each(|byte| *byte = value);
+            recognise(file.as_slice());
+        }
+    }
+    assert_eq!(recognise(&b"#!/bin/sh\n"[..]), Recognised::default());
+}

@@ -8,7 +8,7 @@ use aya_ebpf::maps::HashMap;
 
 use crate::kernel::{NoSocket, Sock, Socket};
 use crate::process::Thread;
-use crate::{connection, counter};
+use crate::{carrier, connection, counter, tls};
 
 #[map]
 static CALLS: HashMap<u32, Call> = HashMap::with_max_entries(CALLS_MAX, 0);
@@ -46,7 +46,8 @@ pub(crate) struct Call {
     pub(crate) layout: u8,
     /// [`Direction`] as a number.
     pub(crate) direction: u8,
-    pad: u8,
+    /// 1: a call of a TLS library rather than of the system.
+    pub(crate) plaintext: u8,
 }
 
 impl Call {
@@ -65,7 +66,7 @@ impl Call {
             has_sequence: 0,
             layout: layout as u8,
             direction: direction as u8,
-            pad: 0,
+            plaintext: 0,
         }
     }
 
@@ -124,7 +125,7 @@ pub(crate) fn socket(fd: u64) -> Option<Socket> {
 pub(crate) fn reads(thread: Thread, fd: u64, layout: Layout, source: u64, count: u64) {
     counter::bump(Counter::Calls);
     let Some(socket) = socket(fd) else { return };
-    if connection::of(socket, thread).is_some() {
+    if connection::of(socket).is_some() {
         Call::on(socket, Direction::Inbound, layout, source, count).remember(thread);
     }
 }
@@ -135,9 +136,12 @@ pub(crate) fn reads(thread: Thread, fd: u64, layout: Layout, source: u64, count:
 pub(crate) fn writes(thread: Thread, fd: u64, layout: Layout, source: u64, count: u64) {
     counter::bump(Counter::Calls);
     let Some(socket) = socket(fd) else { return };
-    let Some(connection) = connection::of(socket, thread) else { return };
+    let Some(connection) = connection::of(socket) else { return };
     let mut call = Call::on(socket, Direction::Outbound, layout, source, count);
-    call.cause = connection.cause_of_write(thread.tid);
+    if tls::is_read_elsewhere(connection, &call, thread) {
+        return;
+    }
+    call.cause = connection.cause_of_write(thread.tid, carrier::of(thread.tid));
     if let Some(sequence) = tcp_sequence(socket.sock, Direction::Outbound) {
         call.sequence = sequence;
         call.has_sequence = 1;

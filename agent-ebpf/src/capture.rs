@@ -11,7 +11,7 @@ use aya_ebpf::maps::{LruHashMap, PerCpuArray};
 
 use crate::bounds::at_most;
 use crate::call::{self, Call, Layout};
-use crate::connection::Connection;
+use crate::connection::{Connection, Tls};
 use crate::process::Thread;
 use crate::{counter, ring};
 
@@ -31,6 +31,7 @@ struct Slot<const BYTES: usize> {
 /// It lives in a map rather than on the stack. What the verifier reads back from a map is an unknown number to it, so
 /// that it need not follow every size of one segment into the next; on the stack, sixteen segments exceed its patience.
 #[repr(C)]
+#[derive(Clone, Copy)]
 pub(crate) struct Transfer {
     /// The next record, without its payload.
     data: Data,
@@ -48,7 +49,12 @@ pub(crate) struct Transfer {
 static TRANSFERS: PerCpuArray<Transfer> = PerCpuArray::with_max_entries(1, 0);
 
 impl Transfer {
-    /// Accounts for a call that moved `bytes`. `None`: nobody wants to see them.
+    pub(crate) const EMPTY: Self = {
+        // SAFETY: integers all, for which zeros are values.
+        unsafe { core::mem::zeroed() }
+    };
+
+    /// Accounts for a system call that moved `bytes`. `None`: nobody wants to see them.
     #[inline(always)]
     pub(crate) fn begin(
         connection: &mut Connection,
@@ -56,7 +62,22 @@ impl Transfer {
         thread: Thread,
         bytes: u64,
     ) -> Option<&'static mut Self> {
+        // SAFETY: this CPU's own slot.
+        let slot = unsafe { &mut *TRANSFERS.get_ptr_mut(0)? };
+        Self::begin_in(slot, connection, call, thread, bytes)
+    }
+
+    /// The same in a slot of the caller's, which must be in a map.
+    #[inline(always)]
+    pub(crate) fn begin_in<'t>(
+        transfer: &'t mut Self,
+        connection: &mut Connection,
+        call: &Call,
+        thread: Thread,
+        bytes: u64,
+    ) -> Option<&'t mut Self> {
         counter::add(Counter::DataBytesSeen, bytes);
+        connection.ensure_reported(call.socket().sock, thread);
         let policy = policy(connection);
         let inbound = call.direction == Direction::Inbound as u8;
         let token = if inbound { connection.carry_after_read(thread.tid) } else { 0 };
@@ -66,13 +87,11 @@ impl Transfer {
             counter::bump(Counter::CallsIgnored);
             return None;
         }
-        // SAFETY: this CPU's own slot.
-        let transfer = unsafe { &mut *TRANSFERS.get_ptr_mut(0)? };
         transfer.left = bytes;
         transfer.head_left = spend_head(connection, policy, bytes);
         transfer.data = Data {
             header: ring::header(RecordKind::Data, size_of::<Data>() as u32, thread),
-            connection: connection.id,
+            connection: connection.id(),
             position,
             entered: call.entered,
             token,
@@ -155,7 +174,7 @@ pub(crate) fn read_user<T: Copy>(from: u64) -> Option<T> {
 #[inline(always)]
 fn policy(connection: &mut Connection) -> Policy {
     // SAFETY: copied at once.
-    let Some(policy) = (unsafe { POLICIES.get(connection.id) }).copied() else {
+    let Some(policy) = (unsafe { POLICIES.get(connection.id()) }).copied() else {
         return Policy::head(HEAD_DEFAULT_BYTES, Role::Unknown);
     };
     if policy.role != 0 {
@@ -186,6 +205,10 @@ fn advance(connection: &mut Connection, inbound: bool, bytes: u64) -> u64 {
 /// Bytes of this call that may be copied in full.
 #[inline(always)]
 fn spend_head(connection: &mut Connection, policy: Policy, bytes: u64) -> u64 {
+    // Of ciphertext, the start of each call tells all that there is to know.
+    if connection.tls.state == Tls::SEEN {
+        return 0;
+    }
     if policy.mode == PolicyMode::Full as u32 {
         return u64::MAX;
     }
@@ -197,7 +220,7 @@ fn spend_head(connection: &mut Connection, policy: Policy, bytes: u64) -> u64 {
 /// A read leaves the socket's position behind its bytes. After several messages that says nothing about each.
 #[inline(always)]
 fn read_sequence(data: &mut Data, call: &Call, bytes: u64) {
-    if call.layout == Layout::Messages as u8 {
+    if call.layout == Layout::Messages as u8 || call.plaintext != 0 {
         return;
     }
     if let Some(after) = call::tcp_sequence(call.socket().sock, Direction::Inbound) {

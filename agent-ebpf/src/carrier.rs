@@ -44,3 +44,10 @@ pub(crate) fn mint() -> u64 {
     counter::bump(Counter::Tokens);
     identity::unique(Kind::Token)
 }
+
+/// The same, in a program on user code.
+#[inline(always)]
+pub(crate) fn mint_in_probe(tid: u32) -> u64 {
+    counter::bump(Counter::Tokens);
+    identity::unique_in_probe(tid)
+}

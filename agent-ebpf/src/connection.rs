@@ -32,7 +32,8 @@ static LISTENERS: LruHashMap<ListenerKey, u32> = LruHashMap::with_max_entries(LI
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Connection {
-    pub(crate) id: u64,
+    /// Of the socket; see [`Connection::id`].
+    socket_id: u64,
     inode: u64,
     /// Positions: bytes that went by since the connection was first seen.
     pub(crate) inbound: u64,
@@ -51,6 +52,55 @@ pub(crate) struct Connection {
     connect_seen: u8,
     /// Changes of direction, the first call's included.
     pub(crate) turns: u32,
+    /// What is known of TLS on this connection.
+    pub(crate) tls: Tls,
+}
+
+/// TLS on a connection: none, seen, or read through a session of a TLS library.
+///
+/// While it is read, positions, turns and causes of the connection are those of the plaintext.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Tls {
+    /// The session that the plaintext comes through, 0: none.
+    pub(crate) session: u64,
+    pub(crate) session_tgid: u32,
+    /// From the ServerHello, see [`ConnectionOpened::tls_version`].
+    pub(crate) version: u16,
+    pub(crate) cipher: u16,
+    /// [`Tls::NONE`], [`Tls::SEEN`] or [`Tls::BOUND`].
+    pub(crate) state: u8,
+    /// Sessions it was bound to so far.
+    pub(crate) bindings: u8,
+    /// Ciphertext calls, saturating.
+    pub(crate) calls: u8,
+    pad: u8,
+    pad2: u32,
+}
+
+impl Tls {
+    pub(crate) const NONE: u8 = 0;
+    /// A call began with a TLS record.
+    pub(crate) const SEEN: u8 = 1;
+    /// The plaintext is read.
+    pub(crate) const BOUND: u8 = 2;
+
+    const UNKNOWN: Self = Self {
+        session: 0,
+        session_tgid: 0,
+        version: 0,
+        cipher: 0,
+        state: Self::NONE,
+        bindings: 0,
+        calls: 0,
+        pad: 0,
+        pad2: 0,
+    };
+
+    #[inline(always)]
+    pub(crate) fn is_bound(&self) -> bool {
+        self.state == Self::BOUND
+    }
 }
 
 /// Who connected a socket.
@@ -71,7 +121,7 @@ impl Connection {
     fn new(socket: Socket, connect: Option<Connect>) -> Self {
         let connect_seen = connect.is_some_and(|connect| connect.traced != 0);
         Self {
-            id: identity::unique(Kind::Connection),
+            socket_id: identity::unique(Kind::Connection),
             inode: socket.inode,
             inbound: 0,
             outbound: 0,
@@ -84,14 +134,61 @@ impl Connection {
             reported: 0,
             connect_seen: u8::from(connect_seen),
             turns: 0,
+            tls: Tls::UNKNOWN,
+        }
+    }
+
+    /// Id that records carry: plaintext inside TLS is a connection of its own, each binding another. The top bits of
+    /// the socket's id are those of a CPU number, of which no kernel has so many.
+    #[inline(always)]
+    pub(crate) fn id(&self) -> u64 {
+        const PLAINTEXT: u64 = 1 << 63;
+        const BINDING_SHIFT: u32 = 60;
+        if !self.tls.is_bound() {
+            return self.socket_id;
+        }
+        self.socket_id | PLAINTEXT | (u64::from(self.tls.bindings & 0b111) << BINDING_SHIFT)
+    }
+
+    /// Its streams begin anew, under another id: a session of a TLS library was bound or unbound. What was reported
+    /// under the old id ends here.
+    #[inline(always)]
+    pub(crate) fn restart(&mut self, thread: Thread, flags: u16) {
+        self.report_end(thread, flags);
+        (self.inbound, self.outbound, self.last_cause) = (0, 0, 0);
+        (self.head_left, self.turns) = (0, 0);
+        (self.direction, self.reported, self.connect_seen) = (Self::NO_DIRECTION, 0, 0);
+    }
+
+    #[inline(always)]
+    fn report_end(&self, thread: Thread, flags: u16) {
+        if self.reported == 0 {
+            return;
+        }
+        ring::emit(ConnectionClosed {
+            header: ring::header(RecordKind::ConnectionClosed, size_of::<ConnectionClosed>() as u32, thread),
+            connection: self.id(),
+            inbound_bytes: self.inbound,
+            outbound_bytes: self.outbound,
+            turn: self.turns as u16,
+            flags,
+            pad: 0,
+        });
+    }
+
+    /// Tells the agent of it, unless that was done.
+    #[inline(always)]
+    pub(crate) fn ensure_reported(&mut self, sock: Sock, thread: Thread) {
+        if self.reported == 0 {
+            report(self, sock.0, (u64::from(thread.tgid) << 32) | u64::from(thread.tid));
         }
     }
 
     /// The request that a write belongs to, remembered for the thread that will read the response.
     #[inline(always)]
-    pub(crate) fn cause_of_write(&mut self, tid: u32) -> u64 {
+    pub(crate) fn cause_of_write(&mut self, tid: u32, carried: u64) -> u64 {
         let first_of_opener = self.outbound == 0 && self.connect_cause != 0 && self.connect_tid == tid;
-        let cause = if first_of_opener { self.connect_cause } else { carrier::of(tid) };
+        let cause = if first_of_opener { self.connect_cause } else { carried };
         // A later part of a request may be written by a thread that carries nothing; that takes nothing back.
         if self.role == Role::Client as u8 && (cause != 0 || self.direction != Direction::Outbound as u8) {
             self.last_cause = cause;
@@ -106,16 +203,16 @@ impl Connection {
             carrier::set(tid, self.last_cause);
             return 0;
         }
-        let token = carrier::mint();
+        let token = if self.tls.is_bound() { carrier::mint_in_probe(tid) } else { carrier::mint() };
         carrier::set(tid, token);
         token
     }
 }
 
-/// The connection of a socket, made known and reported if it is new. `None`: not a connection that is traced, or the
-/// table is full (counted).
+/// The connection of a socket, made known if it is new. `None`: not a connection that is traced, or the table is full
+/// (counted).
 #[inline(always)]
-pub(crate) fn of(socket: Socket, thread: Thread) -> Option<&'static mut Connection> {
+pub(crate) fn of(socket: Socket) -> Option<&'static mut Connection> {
     let mut found = lookup(socket);
     if found.is_none() {
         insert(socket);
@@ -129,14 +226,12 @@ pub(crate) fn of(socket: Socket, thread: Thread) -> Option<&'static mut Connecti
         counter::bump(Counter::CallsNotSocket);
         return None;
     }
-    if connection.reported == 0 {
-        report(connection, socket.sock.0, (u64::from(thread.tgid) << 32) | u64::from(thread.tid));
-    }
     Some(connection)
 }
 
+/// The connection of a socket, if it is known.
 #[inline(always)]
-fn lookup(socket: Socket) -> Option<&'static mut Connection> {
+pub(crate) fn lookup(socket: Socket) -> Option<&'static mut Connection> {
     let found = CONNECTIONS.get_ptr_mut(socket.sock.0)?;
     // SAFETY: points into the map; two threads on one connection can mix counts, never memory.
     let connection = unsafe { &mut *found };
@@ -198,7 +293,7 @@ fn report(connection: *mut Connection, sock: u64, thread: u64) {
     ring::submit(entry);
     counter::bump(Counter::Connections);
     // SAFETY: as above.
-    let (id, role) = unsafe { ((*connection).id, (*connection).role) };
+    let (id, role) = unsafe { ((*connection).id(), (*connection).role) };
     debug!("connection {} of process {}, role {}", id, thread.tgid, role);
 }
 
@@ -206,15 +301,18 @@ fn report(connection: *mut Connection, sock: u64, thread: u64) {
 fn describe(opened: &mut ConnectionOpened, connection: &Connection, sock: Sock, thread: Thread) {
     let family = sock.family();
     opened.header = ring::header(RecordKind::ConnectionOpened, size_of::<ConnectionOpened>() as u32, thread);
-    opened.connection = connection.id;
+    opened.connection = connection.id();
     opened.sock = sock.0;
     opened.inode = connection.inode;
     opened.netns = sock.netns();
     opened.family = family;
     opened.role = connection.role;
     opened.flags = if connection.connect_seen != 0 { ConnectionOpened::FLAG_CONNECT_SEEN } else { 0 };
+    if connection.tls.is_bound() {
+        opened.flags |= ConnectionOpened::FLAG_TLS;
+    }
+    (opened.tls_version, opened.tls_cipher) = (connection.tls.version, connection.tls.cipher);
     opened.pad = 0;
-    opened.pad2 = [0; 4];
     (opened.local_addr, opened.remote_addr) = sock.addresses(family);
     if family == AF_UNIX { describe_unix(opened, sock) } else { describe_tcp(opened, sock) }
 }
@@ -266,18 +364,7 @@ pub(crate) fn closed(sock: Sock, thread: Thread) {
     let _ = CONNECTS.remove(sock.0);
     let Some(connection) = CONNECTIONS.get_ptr(sock.0) else { return };
     // SAFETY: points into the map.
-    let connection = unsafe { &*connection };
-    if connection.reported != 0 {
-        ring::emit(ConnectionClosed {
-            header: ring::header(RecordKind::ConnectionClosed, size_of::<ConnectionClosed>() as u32, thread),
-            connection: connection.id,
-            inbound_bytes: connection.inbound,
-            outbound_bytes: connection.outbound,
-            turn: connection.turns as u16,
-            pad: 0,
-            pad2: 0,
-        });
-    }
+    unsafe { &*connection }.report_end(thread, 0);
     let _ = CONNECTIONS.remove(sock.0);
 }
 

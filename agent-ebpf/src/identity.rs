@@ -1,6 +1,6 @@
 //! Unique numbers without atomics: a counter per CPU, the CPU's number above it.
 
-use aya_ebpf::helpers::bpf_get_smp_processor_id;
+use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
 
@@ -31,4 +31,17 @@ pub(crate) fn unique(kind: Kind) -> u64 {
     };
     // SAFETY: the helper has no preconditions.
     (u64::from(unsafe { bpf_get_smp_processor_id() }) << COUNTER_BITS) | count
+}
+
+/// The same for programs on user code, which the kernel may preempt anywhere: a counter would need an atomic operation
+/// that Linux 5.10 lacks. Instead the time, with as many bits of the thread's id as fit: two threads that are alike in
+/// those would have to come in the same nanosecond.
+#[inline(always)]
+pub(crate) fn unique_in_probe(tid: u32) -> u64 {
+    /// Numbers of [`unique`] never have it.
+    const PROBE: u64 = 1 << 63;
+    const TID_BITS: u32 = 16;
+    // SAFETY: the helper has no preconditions.
+    let now = unsafe { bpf_ktime_get_ns() };
+    PROBE | (now << TID_BITS) | (u64::from(tid) & ((1 << TID_BITS) - 1))
 }

@@ -39,6 +39,8 @@ static CONFIG: KernelConfig = KernelConfig {
             task_tgid: A,
             task_signal: A,
             signal_live: A,
+            task_fsbase: A,
+            pad: 0,
         }
     },
     agent_tgid: 0,
@@ -283,4 +285,19 @@ pub(crate) fn is_last_thread() -> bool {
     let task = unsafe { bpf_get_current_task() };
     let signal: Option<u64> = read(task, config!(offsets.task_signal));
     signal.and_then(|signal| read::<u32>(signal, config!(offsets.signal_live))) == Some(0)
+}
+
+/// The goroutine that the current thread runs, by the address of its `runtime.g`: Go keeps it below the thread's TLS
+/// base. 0: not known.
+#[inline(always)]
+pub(crate) fn goroutine() -> u64 {
+    /// Bytes below the base, `runtime.tlsg` of linux/amd64.
+    const G_BELOW: u64 = 8;
+    let offset = config!(offsets.task_fsbase);
+    if offset == KernelOffsets::ABSENT {
+        return 0;
+    }
+    // SAFETY: the helper has no preconditions.
+    let base: Option<u64> = read(unsafe { bpf_get_current_task() }, offset);
+    base.and_then(|base| crate::capture::read_user(base - G_BELOW)).unwrap_or(0)
 }

@@ -19,6 +19,7 @@ mod kernel;
 mod process;
 mod registers;
 mod ring;
+mod tls;
 
 /// The kernel lends its GPL-only helpers to programs that say so.
 #[unsafe(link_section = "license")]

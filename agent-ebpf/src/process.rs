@@ -1,7 +1,7 @@
 //! Which processes are traced.
 
 use autospan_abi::limits::PIDS_MAX;
-use autospan_abi::process::{PIDS_PER_ENTRY, TARGET, UNKNOWN};
+use autospan_abi::process::{PIDS_PER_ENTRY, STATE_MASK, TARGET, UNKNOWN};
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::Array;
@@ -41,13 +41,20 @@ pub(crate) fn current_target() -> Option<Thread> {
 #[inline(always)]
 pub(crate) fn is_target(tgid: u32) -> bool {
     // SAFETY: `slot` points at a byte of the map.
-    slot(tgid).is_some_and(|state| unsafe { *state } == TARGET)
+    slot(tgid).is_some_and(|state| unsafe { *state } & STATE_MASK == TARGET)
+}
+
+/// Whether the process has a trait, such as [`autospan_abi::process::TRAIT_TLS`].
+#[inline(always)]
+pub(crate) fn has(tgid: u32, wanted: u8) -> bool {
+    // SAFETY: `slot` points at a byte of the map.
+    slot(tgid).is_some_and(|state| unsafe { *state } & wanted != 0)
 }
 
 #[inline(always)]
 pub(crate) fn is_unknown(tgid: u32) -> bool {
     // SAFETY: `slot` points at a byte of the map.
-    slot(tgid).is_some_and(|state| unsafe { *state } == UNKNOWN)
+    slot(tgid).is_some_and(|state| unsafe { *state } & STATE_MASK == UNKNOWN)
 }
 
 /// Whether it matters that the process listens: it is traced, or would be from then on, or the agent may choose it for
@@ -66,10 +73,28 @@ pub(crate) fn make_target(tgid: u32) {
     }
     // SAFETY: `slot` points at a byte of the map.
     unsafe {
-        if *state == UNKNOWN {
-            *state = TARGET;
+        if *state & STATE_MASK == UNKNOWN {
+            *state |= TARGET;
             debug!("process {} is traced", tgid);
         }
+    }
+}
+
+/// A child of a target runs the code of its parent.
+#[inline(always)]
+pub(crate) fn inherit(parent: u32, child: u32) {
+    // SAFETY: `slot` points at bytes of the map.
+    if let (Some(from), Some(to)) = (slot(parent), slot(child)) {
+        unsafe { *to |= *from & !STATE_MASK };
+    }
+}
+
+/// Another program runs: it has none of the old one's traits.
+#[inline(always)]
+pub(crate) fn drop_traits(tgid: u32) {
+    if let Some(state) = slot(tgid) {
+        // SAFETY: `slot` points at a byte of the map.
+        unsafe { *state &= STATE_MASK };
     }
 }
 

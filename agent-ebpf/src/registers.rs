@@ -1,9 +1,14 @@
-//! Arguments of a system call at its exit: the user registers saved at its entry are still there.
+//! User registers.
+//!
+//! [`Registers`] are those of a system call at its exit: what was saved at its entry is still there. [`Frame`] are those
+//! of a probe on user code.
 //!
 //! `bpf_task_pt_regs` came with Linux 5.15. Programs that use this are refused before, and the agent attaches those on
 //! the entries instead.
 
+use aya_ebpf::bindings::pt_regs;
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_task_pt_regs};
+use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 
 /// Offsets in `struct pt_regs` of the first four arguments.
 #[cfg(bpf_target_arch = "x86_64")]
@@ -26,6 +31,7 @@ pub(crate) mod number {
     pub(crate) const RECVMSG: u64 = 212;
 }
 
+/// See the module.
 #[derive(Clone, Copy)]
 pub(crate) struct Registers(u64);
 
@@ -45,5 +51,79 @@ impl Registers {
         // to nothing.
         unsafe { bpf_probe_read_kernel((&raw mut value).cast(), size_of::<u64>() as u32, from as *const _) };
         value
+    }
+}
+
+/// See the module.
+#[derive(Clone, Copy)]
+pub(crate) struct Frame(*const pt_regs);
+
+/// A register of the frame. The verifier allows loads from the context at constant offsets.
+macro_rules! register {
+    ($frame:expr, $($register:tt)+) => {
+        // SAFETY: the context of the program.
+        unsafe { (&raw const (*$frame.0).$($register)+).read_volatile() }
+    };
+}
+
+impl Frame {
+    #[inline(always)]
+    pub(crate) fn of(ctx: &ProbeContext) -> Self {
+        Self(ctx.regs)
+    }
+
+    #[inline(always)]
+    pub(crate) fn of_return(ctx: &RetProbeContext) -> Self {
+        Self(ctx.regs)
+    }
+}
+
+#[cfg(bpf_target_arch = "x86_64")]
+impl Frame {
+    #[inline(always)]
+    pub(crate) fn stack(self) -> u64 {
+        register!(self, rsp)
+    }
+
+    /// First argument of a Go function that takes a receiver, and first result.
+    #[inline(always)]
+    pub(crate) fn go_first(self) -> u64 {
+        register!(self, rax)
+    }
+
+    #[inline(always)]
+    pub(crate) fn go_second(self) -> u64 {
+        register!(self, rbx)
+    }
+
+    /// Address of the current `runtime.g`.
+    #[inline(always)]
+    pub(crate) fn goroutine(self) -> u64 {
+        register!(self, r14)
+    }
+}
+
+#[cfg(bpf_target_arch = "aarch64")]
+impl Frame {
+    #[inline(always)]
+    pub(crate) fn stack(self) -> u64 {
+        register!(self, sp)
+    }
+
+    /// First argument of a Go function that takes a receiver, and first result.
+    #[inline(always)]
+    pub(crate) fn go_first(self) -> u64 {
+        register!(self, regs[0])
+    }
+
+    #[inline(always)]
+    pub(crate) fn go_second(self) -> u64 {
+        register!(self, regs[1])
+    }
+
+    /// Address of the current `runtime.g`.
+    #[inline(always)]
+    pub(crate) fn goroutine(self) -> u64 {
+        register!(self, regs[28])
     }
 }

@@ -35,6 +35,8 @@ pub struct KernelOffsets {
     pub task_tgid: u32,
     pub task_signal: u32,
     pub signal_live: u32,
+    pub task_fsbase: u32,
+    pub pad: u32,
 }
 
 impl KernelOffsets {
@@ -51,7 +53,7 @@ pub struct KernelConfig {
     /// [`KernelConfig::FLAG_AUTO`] and others.
     pub flags: u32,
 }
-const _: () = assert!(size_of::<KernelConfig>() == 30 * 4 + 8);
+const _: () = assert!(size_of::<KernelConfig>() == 32 * 4 + 8);
 
 impl KernelConfig {
     /// A process that starts to listen on a stream socket becomes a target at once.

@@ -69,4 +69,16 @@ counters! {
     Connections = "connections",
     /// Tokens minted.
     Tokens = "tokens",
+    /// TLS sessions bound to their connection.
+    TlsBound = "tls.bound",
+    /// TLS sessions unbound again: what was seen of them contradicted itself.
+    TlsConflicts = "tls.conflicts",
+    /// Calls of TLS libraries by targets: one for each probe that fired, entry and return.
+    TlsProbes = "tls.probes",
+    /// Calls on ciphertext, which is not copied.
+    TlsCiphertextCalls = "tls.ciphertext_calls",
+    /// Plaintext bytes lost: their TLS session is not bound to a connection yet.
+    LostTlsUnbound = "lost.tls_unbound",
+    /// Calls lost: a table of TLS calls or sessions refused an entry.
+    LostTlsFull = "lost.tls_full",
 }

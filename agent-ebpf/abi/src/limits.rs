@@ -26,6 +26,19 @@ pub const PIDS_MAX: u32 = 4 << 20;
 /// Outgoing connections being made or open (LRU), of any process: who connected, on whose behalf.
 pub const CONNECTS_MAX: u32 = 16_384;
 
+/// Threads and goroutines inside a call of a TLS library at once (LRU).
+pub const TLS_CALLS_MAX: u32 = 4_096;
+/// TLS sessions bound to a connection, or about to be (LRU).
+pub const TLS_SESSIONS_MAX: u32 = 16_384;
+/// Threads that read ciphertext which no TLS call has consumed yet (LRU).
+pub const TLS_READS_MAX: u32 = 4_096;
+/// How often one connection's plaintext is tied to a TLS session before it is left alone.
+pub const TLS_BINDINGS_MAX: u8 = 4;
+/// How long after a read of ciphertext the TLS call that consumes it may come.
+pub const TLS_READ_KEPT_NS: u64 = 1_000_000_000;
+/// Ciphertext calls of a connection in which its ServerHello is looked for.
+pub const TLS_HELLO_CALLS_MAX: u8 = 16;
+
 /// iovec segments of one call that are captured; the rest is only counted.
 pub const SEGMENTS_MAX: u32 = 16;
 /// Messages of one `sendmmsg`/`recvmmsg` call that are recorded. Sockets with a stream see one or two; more are lost, as

@@ -6,6 +6,13 @@ pub const UNKNOWN: u8 = 0;
 pub const TARGET: u8 = 1;
 /// Never becomes a target by itself: the agent, and what the operator excluded.
 pub const EXCLUDED: u8 = 2;
+/// The bits of a byte that hold one of the above; the others are traits.
+pub const STATE_MASK: u8 = 0b11;
+
+/// Probes are attached to a TLS library that it has mapped: its ciphertext is worth a look.
+pub const TRAIT_TLS: u8 = 0b0100;
+/// A Go program: its execution contexts are goroutines.
+pub const TRAIT_GO: u8 = 0b1000;
 
 /// Bytes per entry of the array: one entry holds this many pids.
 pub const PIDS_PER_ENTRY: u32 = 8;

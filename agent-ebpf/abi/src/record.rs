@@ -32,6 +32,7 @@ pub enum RecordKind {
     ProcessExecuted = 5,
     ProcessExited = 6,
     ListenStarted = 7,
+    CodeMapped = 8,
 }
 
 impl RecordKind {
@@ -44,6 +45,7 @@ impl RecordKind {
             5 => Self::ProcessExecuted,
             6 => Self::ProcessExited,
             7 => Self::ListenStarted,
+            8 => Self::CodeMapped,
             _ => return None,
         })
     }
@@ -79,26 +81,32 @@ pub struct ConnectionOpened {
     pub family: u16,
     /// [`crate::Role`] as a number.
     pub role: u8,
-    /// [`ConnectionOpened::FLAG_CONNECT_SEEN`].
+    /// [`ConnectionOpened::FLAG_CONNECT_SEEN`] and others.
     pub flags: u8,
     /// Host byte order; 0 for unix sockets.
     pub local_port: u16,
     pub remote_port: u16,
     /// Bytes of `unix_path` in use.
     pub unix_path_len: u16,
-    pub pad: u16,
+    /// With [`ConnectionOpened::FLAG_TLS`]: version and cipher suite as the ServerHello had them on the wire, 0 where it
+    /// was not seen. TLS 1.3 calls itself 1.2 there; its cipher suites tell.
+    pub tls_version: u16,
     /// IPv6, IPv4 as IPv4-mapped IPv6; zero for unix sockets.
     pub local_addr: [u8; 16],
     pub remote_addr: [u8; 16],
     /// The path a unix server socket is bound to, from whichever end has one. A leading NUL marks the abstract namespace.
     pub unix_path: [u8; UNIX_PATH_BYTES],
-    pub pad2: [u8; 4],
+    pub tls_cipher: u16,
+    pub pad: u16,
 }
 const _: () = assert!(size_of::<ConnectionOpened>() == 24 + 32 + 8 + 8 + 32 + 112);
 
 impl ConnectionOpened {
     /// The programs saw this connection being made, so positions start at its first byte.
     pub const FLAG_CONNECT_SEEN: u8 = 1;
+    /// What follows is the plaintext inside a TLS connection. The ciphertext, if any of it was reported, had another id,
+    /// and that connection is closed.
+    pub const FLAG_TLS: u8 = 2;
 }
 
 /// Last record of a TCP connection end. Unix sockets have none: the engine forgets them when they idle or their
@@ -113,10 +121,16 @@ pub struct ConnectionClosed {
     pub outbound_bytes: u64,
     /// Number of the last turn, see [`Data::turn`].
     pub turn: u16,
-    pub pad: u16,
-    pub pad2: u32,
+    /// [`ConnectionClosed::FLAG_DECRYPTED`].
+    pub flags: u16,
+    pub pad: u32,
 }
 const _: () = assert!(size_of::<ConnectionClosed>() == 56);
+
+impl ConnectionClosed {
+    /// Not the end of the socket: this was ciphertext, and its plaintext is seen from here on, as another connection.
+    pub const FLAG_DECRYPTED: u16 = 1;
+}
 
 /// Bytes that moved through a connection by one system call (or one segment of its iovec).
 ///
@@ -175,4 +189,5 @@ pub struct ListenStarted {
     pub inode: u64,
 }
 const _: () = assert!(size_of::<ListenStarted>() == 40);
-// `ProcessExecuted` and `ProcessExited` are a bare `RecordHeader`.
+// `ProcessExecuted`, `ProcessExited` and `CodeMapped` (a file was mapped executable: a library was loaded) are a bare
+// `RecordHeader`.

@@ -1,9 +1,12 @@
 //! The programs, by what they hook.
 
+mod go_tls;
 mod listen;
+mod mappings;
 mod processes;
 mod reads;
 mod sock_state;
+mod tls;
 mod writes;
 
 use aya_ebpf::EbpfContext;

@@ -17,6 +17,7 @@ pub fn process_fork(ctx: RawTracePointContext) -> i32 {
     }
     if kernel::flag(KernelConfig::FLAG_FOLLOW_FORKS) {
         process::make_target(child_tgid);
+        process::inherit(parent.tgid, child_tgid);
     }
     ring::emit_now(ProcessForked {
         header: ring::header(RecordKind::ProcessForked, size_of::<ProcessForked>() as u32, parent),
@@ -31,6 +32,7 @@ pub fn process_fork(ctx: RawTracePointContext) -> i32 {
 pub fn process_exec(_: RawTracePointContext) -> i32 {
     let thread = Thread::current();
     carrier::forget(thread.tid);
+    process::drop_traits(thread.tgid);
     emit_header(RecordKind::ProcessExecuted, thread);
     0
 }

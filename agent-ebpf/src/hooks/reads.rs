@@ -12,7 +12,7 @@ use crate::call::{self, Call, Layout};
 use crate::capture::Transfer;
 use crate::process::{self, Thread};
 use crate::registers::{Registers, number};
-use crate::{connection, counter};
+use crate::{connection, counter, tls};
 
 const MSG_PEEK: u64 = 0x2;
 const MSG_TRUNC: u64 = 0x20;
@@ -79,8 +79,11 @@ fn has_read(thread: Thread, number: u64, bytes: u64) {
     let registers = Registers::current();
     let Some(socket) = call::socket(registers.argument::<0>()) else { return };
     let Some((layout, source, count)) = destination(registers, number) else { return };
-    let Some(connection) = connection::of(socket, thread) else { return };
+    let Some(connection) = connection::of(socket) else { return };
     let call = Call::on(socket, Direction::Inbound, layout, source, count).at_exit();
+    if tls::is_read_elsewhere(connection, &call, thread) {
+        return;
+    }
     if let Some(transfer) = Transfer::begin(connection, &call, thread, bytes) {
         transfer.run(&call);
     }

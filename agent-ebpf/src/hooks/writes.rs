@@ -1,6 +1,6 @@
 //! Calls that write (write, writev, sendto, sendmsg, sendmmsg, sendfile64, splice), and the exits of both families.
 
-use autospan_abi::Counter;
+use autospan_abi::{Counter, Direction};
 use autospan_abi::limits::MESSAGES_MAX;
 use aya_ebpf::macros::tracepoint;
 use aya_ebpf::programs::TracePointContext;
@@ -9,7 +9,7 @@ use super::{MMSGHDR_BYTES, MMSGHDR_LEN_OFFSET, argument, iovecs, result};
 use crate::call::{self, Call, Layout};
 use crate::capture::{self, Transfer};
 use crate::process::{self, Thread};
-use crate::{connection, counter};
+use crate::{connection, counter, tls};
 
 #[tracepoint]
 pub fn enter_write(ctx: TracePointContext) -> u32 {
@@ -77,7 +77,11 @@ fn moved(thread: Thread, result: i64) {
     if result <= 0 {
         return;
     }
-    let Some(connection) = connection::of(call.socket(), thread) else { return };
+    let Some(connection) = connection::of(call.socket()) else { return };
+    // What is written was looked at on entry.
+    if call.direction == Direction::Inbound as u8 && tls::is_read_elsewhere(connection, &call, thread) {
+        return;
+    }
     if let Some(transfer) = Transfer::begin(connection, &call, thread, result as u64) {
         transfer.run(&call);
     }
@@ -118,7 +122,7 @@ fn message(call: *mut Call, thread: u64) {
     let call = unsafe { &mut *call };
     let thread = Thread { tgid: (thread >> 32) as u32, tid: thread as u32 };
     let bytes = capture::read_user::<u32>(call.source + MMSGHDR_LEN_OFFSET).unwrap_or(0);
-    let (Some((array, count)), Some(connection)) = (iovecs(call.source), connection::of(call.socket(), thread)) else {
+    let (Some((array, count)), Some(connection)) = (iovecs(call.source), connection::of(call.socket())) else {
         return;
     };
     if bytes == 0 {

@@ -38,6 +38,8 @@ pub(crate) const NONE: KernelOffsets = KernelOffsets {
     task_tgid: ABSENT,
     task_signal: ABSENT,
     signal_live: ABSENT,
+    task_fsbase: ABSENT,
+    pad: 0,
 };
 
 /// # Errors
@@ -76,5 +78,8 @@ pub(crate) fn find(btf: &Btf) -> Result<KernelOffsets, BtfError> {
         task_tgid: btf.offset("task_struct", "tgid")?,
         task_signal: btf.offset("task_struct", "signal")?,
         signal_live: btf.offset("signal_struct", "live")?,
+        // x86-64 only: elsewhere Go keeps its g in a register.
+        task_fsbase: optional("task_struct", "thread.fsbase"),
+        pad: 0,
     })
 }

@@ -1,0 +1,480 @@
+//! TLS: which session of which library reads and writes the plaintext of which connection.
+//!
+//! A session (an `SSL`, a `gnutls_session_t`, a Go `*tls.Conn`) is bound to its connection on evidence, never on a guess:
+//!
+//! - a system call on the connection, made inside a call of the library on the session;
+//! - where the library never sees the socket (memory BIOs: Node, asyncio): the library is asked to read right after the
+//!   same thread read ciphertext from the connection, and nobody else has asked since;
+//! - `SSL_set_fd`.
+//!
+//! What contradicts a binding ends it, and then one piece of the second kind of evidence is not enough any more.
+
+use autospan_abi::limits::{
+    TLS_BINDINGS_MAX, TLS_CALLS_MAX, TLS_HELLO_CALLS_MAX, TLS_READ_KEPT_NS, TLS_READS_MAX, TLS_SESSIONS_MAX,
+};
+use autospan_abi::process::{TRAIT_GO, TRAIT_TLS};
+use autospan_abi::{ConnectionClosed, Counter, Direction};
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::LruHashMap;
+
+use crate::call::{Call, Layout};
+use crate::capture::{self, Transfer};
+use crate::connection::{self, Connection, Tls};
+use crate::kernel::{self, Sock, Socket};
+use crate::process::{self, Thread};
+use crate::{carrier, counter};
+
+/// Calls of TLS libraries in progress.
+#[map]
+static TLS_CALLS: LruHashMap<Context, TlsCall> = LruHashMap::with_max_entries(TLS_CALLS_MAX, 0);
+
+#[map]
+static TLS_SESSIONS: LruHashMap<SessionKey, Session> = LruHashMap::with_max_entries(TLS_SESSIONS_MAX, 0);
+
+/// By thread: the connection whose ciphertext it read last, until a session is asked for the plaintext.
+#[map]
+static TLS_READS: LruHashMap<u32, CiphertextRead> = LruHashMap::with_max_entries(TLS_READS_MAX, 0);
+
+/// Who makes a call: a goroutine by its g where the process is a Go program, else a thread.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Context {
+    id: u64,
+    tgid: u32,
+    pad: u32,
+}
+
+impl Context {
+    #[inline(always)]
+    pub(crate) fn thread(thread: Thread) -> Self {
+        Self { id: u64::from(thread.tid), tgid: thread.tgid, pad: 0 }
+    }
+
+    #[inline(always)]
+    pub(crate) fn goroutine(tgid: u32, g: u64) -> Self {
+        Self { id: g, tgid, pad: 0 }
+    }
+}
+
+/// A session by its address in a process.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct SessionKey {
+    pub(crate) session: u64,
+    pub(crate) tgid: u32,
+    pub(crate) pad: u32,
+}
+
+/// What is known of a session.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Session {
+    /// The connection that the evidence names.
+    sock: u64,
+    inode: u64,
+    /// [`Standing`] as a number.
+    standing: u32,
+    pad: u32,
+}
+
+#[repr(u32)]
+#[derive(Clone, Copy)]
+enum Standing {
+    /// Named by `SSL_set_fd`: good until something else is seen.
+    Named = 1,
+    /// Evidence contradicted itself before: one more piece of it is needed.
+    Doubted = 2,
+    Bound = 3,
+    /// A system call was made inside a call on the session.
+    Proven = 4,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CiphertextRead {
+    sock: u64,
+    inode: u64,
+    at: u64,
+}
+
+/// How a call of a library says how many bytes it moved.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It returns them.
+    Returned,
+    /// It returns 1 and puts them where an argument points.
+    Pointed,
+    /// It moves none.
+    Nothing,
+}
+
+/// A call of a TLS library, from its entry to its return.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct TlsCall {
+    pub(crate) session: u64,
+    /// User address of the plaintext.
+    pub(crate) buffer: u64,
+    /// With [`Outcome::Pointed`]: where the number of bytes will be.
+    pub(crate) moved_at: u64,
+    /// Stack pointer on entry; 0 in Go, whose stacks move.
+    pub(crate) stack: u64,
+    entered: u64,
+    /// Token that the thread carried on entry.
+    carried: u64,
+    /// Outbound: cause of the write, where the session was bound on entry already.
+    cause: u64,
+    cause_known: u8,
+    /// [`Direction`] as a number.
+    pub(crate) direction: u8,
+    /// [`Outcome`] as a number.
+    pub(crate) outcome: u8,
+    pad: u8,
+    pad2: u32,
+    /// Room for the records: a program on user code may be preempted, so that the CPU's own is not safe.
+    transfer: Transfer,
+}
+
+impl TlsCall {
+    #[inline(always)]
+    pub(crate) fn new(session: u64, buffer: u64, direction: Direction, outcome: Outcome) -> Self {
+        Self {
+            session,
+            buffer,
+            moved_at: 0,
+            stack: 0,
+            // SAFETY: the helper has no preconditions.
+            entered: unsafe { bpf_ktime_get_ns() },
+            carried: 0,
+            cause: 0,
+            cause_known: 0,
+            direction: direction as u8,
+            outcome: outcome as u8,
+            pad: 0,
+            pad2: 0,
+            transfer: Transfer::EMPTY,
+        }
+    }
+}
+
+// === calls of the library ===
+
+/// A call begins. What nests in another call of the same stack is part of that one.
+#[inline(always)]
+pub(crate) fn enter(context: Context, thread: Thread, mut call: TlsCall) {
+    counter::bump(Counter::TlsProbes);
+    if call.stack != 0 && is_nested(context, call.stack) {
+        return;
+    }
+    let key = SessionKey { session: call.session, tgid: thread.tgid, pad: 0 };
+    if call.direction == Direction::Inbound as u8 && call.stack != 0 {
+        follows_read(key, thread);
+    }
+    call.carried = carrier::of(thread.tid);
+    if call.direction == Direction::Outbound as u8
+        && let Some(connection) = connection_of(key, thread)
+    {
+        call.cause = connection.cause_of_write(thread.tid, call.carried);
+        call.cause_known = 1;
+    }
+    if TLS_CALLS.insert(context, call, 0).is_err() {
+        counter::bump(Counter::LostTlsFull);
+    }
+}
+
+/// A call whose frame lies below that of the one in progress is made by it; else that one never returned to us.
+#[inline(always)]
+fn is_nested(context: Context, stack: u64) -> bool {
+    TLS_CALLS.get_ptr(context).is_some_and(|outer| {
+        // SAFETY: points into the map; only this thread writes the entry.
+        let outer = unsafe { (*outer).stack };
+        outer > stack
+    })
+}
+
+/// A call returned: `result` as the function's type has it, `stack` behind the return address (0 in Go).
+#[inline(always)]
+pub(crate) fn leave(context: Context, thread: Thread, stack: u64, result: i64) {
+    counter::bump(Counter::TlsProbes);
+    let Some(call) = TLS_CALLS.get_ptr_mut(context) else { return };
+    // SAFETY: points into the map; only this thread or goroutine writes the entry.
+    let call = unsafe { &mut *call };
+    if stack != 0 && call.stack + size_of::<u64>() as u64 != stack && call.stack != stack {
+        return;
+    }
+    let bytes = if call.outcome == Outcome::Pointed as u8 {
+        if result == 1 { capture::read_user(call.moved_at).unwrap_or(0) } else { 0 }
+    } else if call.outcome == Outcome::Returned as u8 && result > 0 {
+        result as u64
+    } else {
+        0
+    };
+    if bytes != 0 {
+        moved(call, thread, bytes);
+    }
+    let _ = TLS_CALLS.remove(context);
+}
+
+#[inline(always)]
+fn moved(call: &mut TlsCall, thread: Thread, bytes: u64) {
+    let key = SessionKey { session: call.session, tgid: thread.tgid, pad: 0 };
+    let Some(connection) = connection_of(key, thread) else {
+        return counter::add(Counter::LostTlsUnbound, bytes);
+    };
+    let (direction, layout) = (Direction::Inbound, Layout::Buffer);
+    let mut record = Call::on(Socket { sock: Sock(0), inode: 0 }, direction, layout, call.buffer, 1);
+    (record.sock, record.inode) = socket_of(key);
+    (record.direction, record.entered, record.plaintext) = (call.direction, call.entered, 1);
+    if call.direction == Direction::Outbound as u8 {
+        record.cause =
+            if call.cause_known != 0 { call.cause } else { connection.cause_of_write(thread.tid, call.carried) };
+    }
+    if let Some(transfer) = Transfer::begin_in(&mut call.transfer, connection, &record, thread, bytes) {
+        transfer.run(&record);
+    }
+}
+
+/// The library said which file descriptor a session is to use.
+#[inline(always)]
+pub(crate) fn name(key: SessionKey, fd: u64) {
+    counter::bump(Counter::TlsProbes);
+    let Ok(socket) = Socket::from_fd(fd) else { return };
+    remember(key, socket, Standing::Named);
+}
+
+/// A session ends; its address may be another's next.
+#[inline(always)]
+pub(crate) fn free(key: SessionKey) {
+    counter::bump(Counter::TlsProbes);
+    let _ = TLS_SESSIONS.remove(key);
+}
+
+// === calls on the socket ===
+
+/// Whether the call moved ciphertext whose plaintext is read from the library. Takes what the call tells about sessions.
+#[inline(always)]
+pub(crate) fn is_read_elsewhere(connection: &mut Connection, call: &Call, thread: Thread) -> bool {
+    if connection.tls.state == Tls::NONE && !process::has(thread.tgid, TRAIT_TLS) {
+        return false;
+    }
+    observe(connection, call, (u64::from(thread.tgid) << 32) | u64::from(thread.tid)) != 0
+}
+
+#[inline(never)]
+fn observe(connection: *mut Connection, call: *const Call, thread: u64) -> u64 {
+    // SAFETY: both are the caller's own, in a map and on its stack.
+    let (connection, call) = unsafe { (&mut *connection, &*call) };
+    let thread = Thread { tgid: (thread >> 32) as u32, tid: thread as u32 };
+    if connection.tls.state == Tls::NONE {
+        if !starts_with_record(call) {
+            return 0;
+        }
+        connection.tls.state = Tls::SEEN;
+    }
+    counter::bump(Counter::TlsCiphertextCalls);
+    if connection.tls.calls < TLS_HELLO_CALLS_MAX && connection.tls.cipher == 0 {
+        connection.tls.calls += 1;
+        look_for_hello(connection, call);
+    }
+    let go = process::has(thread.tgid, TRAIT_GO);
+    let context =
+        if go { Context::goroutine(thread.tgid, kernel::goroutine()) } else { Context::thread(thread) };
+    let session = TLS_CALLS.get_ptr(context).map(|inside| {
+        // SAFETY: points into the map; only this thread or goroutine writes the entry.
+        unsafe { (*inside).session }
+    });
+    match session {
+        Some(session) => proves(SessionKey { session, tgid: thread.tgid, pad: 0 }, connection, call.socket(), thread),
+        None if call.direction == Direction::Inbound as u8 && !go => remember_read(call.socket(), thread),
+        None => {}
+    }
+    u64::from(connection.tls.is_bound())
+}
+
+/// User address of the first byte of a call; 0: not known.
+#[inline(always)]
+fn start_of(call: &Call) -> u64 {
+    if call.layout == Layout::Buffer as u8 {
+        call.source
+    } else if call.layout == Layout::Vector as u8 {
+        capture::read_user(call.source).unwrap_or(0)
+    } else {
+        0
+    }
+}
+
+const RECORD_HEADER_BYTES: u64 = 5;
+
+/// A TLS record: its type, version 3.x, and a length that a record can have.
+#[inline(always)]
+fn starts_with_record(call: &Call) -> bool {
+    let start = start_of(call);
+    start != 0 && capture::read_user::<[u8; 5]>(start).is_some_and(is_record_header)
+}
+
+#[inline(always)]
+fn is_record_header([kind, major, minor, high, low]: [u8; 5]) -> bool {
+    const CHANGE_CIPHER_SPEC: u8 = 20;
+    const APPLICATION_DATA: u8 = 23;
+    /// 16 KiB and what encryption may add.
+    const LENGTH_MAX: u16 = 16_384 + 2_048;
+    let length = u16::from_be_bytes([high, low]);
+    kind >= CHANGE_CIPHER_SPEC
+        && kind <= APPLICATION_DATA
+        && major == 3
+        && minor <= 4
+        && length > 0
+        && length <= LENGTH_MAX
+}
+
+/// Version and cipher suite, where the call begins with a ServerHello, or with one whose record header was read before.
+#[inline(always)]
+fn look_for_hello(connection: &mut Connection, call: &Call) {
+    const HANDSHAKE: u8 = 22;
+    const SERVER_HELLO: u8 = 2;
+    /// Type and length of the message, version, random.
+    const SESSION_ID_AT: u64 = 4 + 2 + 32;
+    const SESSION_ID_MAX: u8 = 32;
+    let mut at = start_of(call);
+    let Some(start) = capture::read_user::<[u8; 5]>(at) else { return };
+    if start[0] == HANDSHAKE && start[1] == 3 {
+        at += RECORD_HEADER_BYTES;
+    }
+    let Some([kind, high, _, _, major, minor]) = capture::read_user::<[u8; 6]>(at) else { return };
+    if kind != SERVER_HELLO || high != 0 || major != 3 {
+        return;
+    }
+    let Some(session_id) = capture::read_user::<u8>(at + SESSION_ID_AT) else { return };
+    if session_id > SESSION_ID_MAX {
+        return;
+    }
+    let cipher_at = at + SESSION_ID_AT + 1 + u64::from(session_id);
+    if let Some(cipher) = capture::read_user::<[u8; 2]>(cipher_at) {
+        connection.tls.version = u16::from_be_bytes([major, minor]);
+        connection.tls.cipher = u16::from_be_bytes(cipher);
+    }
+}
+
+#[inline(always)]
+fn remember_read(socket: Socket, thread: Thread) {
+    // SAFETY: the helper has no preconditions.
+    let read = CiphertextRead { sock: socket.sock.0, inode: socket.inode, at: unsafe { bpf_ktime_get_ns() } };
+    if TLS_READS.insert(thread.tid, read, 0).is_err() {
+        counter::bump(Counter::LostTlsFull);
+    }
+}
+
+// === evidence ===
+
+/// A system call on the connection was made inside a call on the session.
+#[inline(always)]
+fn proves(key: SessionKey, connection: &mut Connection, socket: Socket, thread: Thread) {
+    if is_bound_to(connection, key) {
+        return;
+    }
+    bind(key, connection, socket, thread, Standing::Proven);
+}
+
+/// A session is about to be read from. If the thread has just read ciphertext, it is this session's.
+#[inline(always)]
+fn follows_read(key: SessionKey, thread: Thread) {
+    // SAFETY: only this thread writes its entry; copied before it is removed.
+    let Some(read) = (unsafe { TLS_READS.get(thread.tid) }).copied() else { return };
+    let _ = TLS_READS.remove(thread.tid);
+    // SAFETY: the helper has no preconditions.
+    if unsafe { bpf_ktime_get_ns() } - read.at > TLS_READ_KEPT_NS {
+        return;
+    }
+    let socket = Socket { sock: Sock(read.sock), inode: read.inode };
+    let Some(connection) = connection::lookup(socket) else { return };
+    weigh(key, connection, socket, thread);
+}
+
+#[inline(always)]
+fn weigh(key: SessionKey, connection: &mut Connection, socket: Socket, thread: Thread) {
+    // SAFETY: copied at once.
+    let known = unsafe { TLS_SESSIONS.get(key) }.copied();
+    let agrees = known.is_some_and(|session| session.sock == socket.sock.0 && session.inode == socket.inode);
+    if agrees && is_bound_to(connection, key) {
+        return;
+    }
+    if known.is_some_and(|session| session.standing == Standing::Proven as u32) && !agrees {
+        // Its socket is known: what the thread read before was for something that we do not see.
+        return;
+    }
+    let contradicts = (known.is_some() && !agrees) || connection.tls.is_bound();
+    if contradicts {
+        counter::bump(Counter::TlsConflicts);
+        unbind(connection, thread);
+        return remember(key, socket, Standing::Doubted);
+    }
+    bind(key, connection, socket, thread, Standing::Bound);
+}
+
+// === bindings ===
+
+/// The session's connection, if it is bound to one that is still there.
+#[inline(always)]
+fn connection_of(key: SessionKey, thread: Thread) -> Option<&'static mut Connection> {
+    // SAFETY: copied at once.
+    let session = unsafe { TLS_SESSIONS.get(key) }.copied()?;
+    let socket = Socket { sock: Sock(session.sock), inode: session.inode };
+    let connection = connection::lookup(socket)?;
+    if session.standing == Standing::Named as u32 && !connection.tls.is_bound() {
+        bind(key, connection, socket, thread, Standing::Bound);
+    }
+    if is_bound_to(connection, key) { Some(connection) } else { None }
+}
+
+#[inline(always)]
+fn socket_of(key: SessionKey) -> (u64, u64) {
+    // SAFETY: copied at once.
+    unsafe { TLS_SESSIONS.get(key) }.map_or((0, 0), |session| (session.sock, session.inode))
+}
+
+#[inline(always)]
+fn is_bound_to(connection: &Connection, key: SessionKey) -> bool {
+    connection.tls.is_bound() && connection.tls.session == key.session && connection.tls.session_tgid == key.tgid
+}
+
+#[inline(always)]
+fn bind(key: SessionKey, connection: &mut Connection, socket: Socket, thread: Thread, standing: Standing) {
+    if is_inherited(connection, key) {
+        connection.tls.session_tgid = key.tgid;
+        return remember(key, socket, standing);
+    }
+    if connection.tls.bindings >= TLS_BINDINGS_MAX {
+        return;
+    }
+    connection.restart(thread, ConnectionClosed::FLAG_DECRYPTED);
+    connection.tls.state = Tls::BOUND;
+    connection.tls.bindings += 1;
+    (connection.tls.session, connection.tls.session_tgid) = (key.session, key.tgid);
+    remember(key, socket, standing);
+    counter::bump(Counter::TlsBound);
+}
+
+/// A forked worker goes on with its parent's session: the same address, in another process.
+#[inline(always)]
+fn is_inherited(connection: &Connection, key: SessionKey) -> bool {
+    connection.tls.is_bound() && connection.tls.session == key.session
+}
+
+#[inline(always)]
+fn unbind(connection: &mut Connection, thread: Thread) {
+    if connection.tls.is_bound() {
+        connection.restart(thread, 0);
+        connection.tls.state = Tls::SEEN;
+        connection.tls.session = 0;
+    }
+}
+
+#[inline(always)]
+fn remember(key: SessionKey, socket: Socket, standing: Standing) {
+    let session = Session { sock: socket.sock.0, inode: socket.inode, standing: standing as u32, pad: 0 };
+    if TLS_SESSIONS.insert(key, session, 0).is_err() {
+        counter::bump(Counter::LostTlsFull);
+    }
+}

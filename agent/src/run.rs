@@ -1,6 +1,7 @@
 //! The agent at work: kernel records into the tracer, its answers back to the kernel side, until it is told to stop.
 
 mod greeting;
+mod probing;
 
 use crate::clock;
 use crate::export::{self, ExportConfig, ExportError};
@@ -21,6 +22,7 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use probing::Probing;
 use tokio::time::{Instant, sleep, sleep_until};
 
 /// Records taken before the kernel side hears of new policies and targets.
@@ -120,6 +122,7 @@ struct Agent {
     kernel: Kernel,
     tracer: Tracer,
     discovery: Discovery,
+    probing: Probing,
     /// The kernel side does not tell of every new process: look for them.
     rescans: bool,
     next_tick: u64,
@@ -150,7 +153,8 @@ impl Agent {
         let discovery = Discovery::new(config.selector);
         let now = clock::monotonic_ns();
         let (next_tick, next_clock, next_scan) = (now, now + CLOCK_NS, now + RESCAN_NS);
-        let mut agent = Self { kernel, tracer, discovery, rescans, next_tick, next_clock, next_scan };
+        let probing = Probing::default();
+        let mut agent = Self { kernel, tracer, discovery, probing, rescans, next_tick, next_clock, next_scan };
         agent.kernel.exclude(std::process::id());
         agent.look_around(config.export.as_ref());
         memory::give_back();
@@ -168,6 +172,7 @@ impl Agent {
         let mut watched = greeting::Watched::default();
         for (pid, listeners) in scan.targets {
             self.kernel.add_target(pid);
+            self.probing.look(&mut self.kernel, pid);
             if let Some(identity) = self.tracer.attached(pid) {
                 watched.add(&identity.resource.service_name, &listeners);
             }
@@ -254,13 +259,20 @@ impl Agent {
         match event {
             Lifecycle::Appeared { pid } => match self.discovery.appeared(pid, self.tracer.processes()) {
                 Some(change) => self.apply(change),
-                None => self.tracer.announce(pid),
+                None => {
+                    self.tracer.announce(pid);
+                    self.probing.look(&mut self.kernel, pid);
+                }
             },
             Lifecycle::Executed { pid } => {
                 let was_target = self.kernel.is_target(pid);
+                self.probing.forget(&mut self.kernel, pid);
                 match self.discovery.executed(pid, was_target, self.tracer.processes()) {
                     Some(change) => self.apply(change),
-                    None if was_target => drop(self.tracer.attached(pid)),
+                    None if was_target => {
+                        self.tracer.attached(pid);
+                        self.probing.look(&mut self.kernel, pid);
+                    }
                     None => {}
                 }
             }
@@ -268,10 +280,20 @@ impl Agent {
                 let is_target = self.kernel.is_target(pid);
                 match self.discovery.listening(pid, port, is_target, self.tracer.processes()) {
                     Some(change) => self.apply(change),
-                    None if is_target => self.tracer.sighted(pid),
+                    None if is_target => {
+                        self.tracer.sighted(pid);
+                        self.probing.look(&mut self.kernel, pid);
+                    }
                     None => {}
                 }
             }
+            Lifecycle::Mapped { pid } => {
+                if self.kernel.is_target(pid) {
+                    self.probing.look(&mut self.kernel, pid);
+                }
+            }
+            Lifecycle::Forked { parent, pid } => self.probing.forked(parent, pid),
+            Lifecycle::Exited { pid } => self.probing.forget(&mut self.kernel, pid),
         }
     }
 
@@ -280,12 +302,17 @@ impl Agent {
             Change::Add(pid) => {
                 self.kernel.add_target(pid);
                 self.tracer.sighted(pid);
+                self.probing.look(&mut self.kernel, pid);
             }
             Change::Remove(pid) => {
                 self.kernel.remove_target(pid);
                 self.tracer.detached(pid);
+                self.probing.forget(&mut self.kernel, pid);
             }
-            Change::Exclude(pid) => self.kernel.exclude(pid),
+            Change::Exclude(pid) => {
+                self.kernel.exclude(pid);
+                self.probing.forget(&mut self.kernel, pid);
+            }
         }
     }
 

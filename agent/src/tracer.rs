@@ -27,6 +27,17 @@ pub enum Lifecycle {
         pid: u32,
         port: u16,
     },
+    /// It loaded a library, or several.
+    Mapped {
+        pid: u32,
+    },
+    Forked {
+        parent: u32,
+        pid: u32,
+    },
+    Exited {
+        pid: u32,
+    },
 }
 
 /// See the module.
@@ -154,11 +165,26 @@ impl Tracer {
     fn process_event(&mut self, event: &Event<'_>) {
         match event.kind {
             EventKind::Opened(_) => self.appeared(event.tgid),
-            EventKind::Forked { child_tgid } => self.forked(event.tgid, child_tgid),
+            EventKind::Forked { child_tgid } => {
+                self.forked(event.tgid, child_tgid);
+                self.lifecycle.push(Lifecycle::Forked { parent: event.tgid, pid: child_tgid });
+            }
             EventKind::Executed => self.lifecycle.push(Lifecycle::Executed { pid: event.tgid }),
             EventKind::Listening { port, .. } => self.lifecycle.push(Lifecycle::Listening { pid: event.tgid, port }),
-            EventKind::Exited => self.processes.exited(event.tgid, event.at),
+            EventKind::Exited => {
+                self.processes.exited(event.tgid, event.at);
+                self.lifecycle.push(Lifecycle::Exited { pid: event.tgid });
+            }
+            EventKind::CodeMapped => self.mapped(event.tgid),
             EventKind::Data(_) | EventKind::Closed { .. } => {}
+        }
+    }
+
+    /// A program maps its libraries in a burst: one look at them will do.
+    fn mapped(&mut self, pid: u32) {
+        let mapped = Lifecycle::Mapped { pid };
+        if !self.lifecycle.contains(&mapped) {
+            self.lifecycle.push(mapped);
         }
     }
 

@@ -26,10 +26,12 @@ pub const PIDS_MAX: u32 = 4 << 20;
 /// Outgoing connections being made or open (LRU), of any process: who connected, on whose behalf.
 pub const CONNECTS_MAX: u32 = 16_384;
 
+/// Threads that are mapping a file executable at once (LRU).
+pub const MAPPINGS_MAX: u32 = 1_024;
 /// Threads and goroutines inside a call of a TLS library at once (LRU).
-pub const TLS_CALLS_MAX: u32 = 4_096;
+pub const TLS_CALLS_MAX: u32 = 2_048;
 /// TLS sessions bound to a connection, or about to be (LRU).
-pub const TLS_SESSIONS_MAX: u32 = 16_384;
+pub const TLS_SESSIONS_MAX: u32 = 8_192;
 /// Threads that read ciphertext which no TLS call has consumed yet (LRU).
 pub const TLS_READS_MAX: u32 = 4_096;
 /// How often one connection's plaintext is tied to a TLS session before it is left alone.

@@ -1,6 +1,6 @@
 //! Libraries are loaded: a file is mapped executable.
 
-use autospan_abi::limits::CALLS_MAX;
+use autospan_abi::limits::MAPPINGS_MAX;
 use autospan_abi::{RecordHeader, RecordKind};
 use aya_ebpf::macros::{map, tracepoint};
 use aya_ebpf::maps::LruHashMap;
@@ -11,7 +11,7 @@ use crate::{process, ring};
 
 /// Threads that are mapping a file executable.
 #[map]
-static MAPPINGS: LruHashMap<u32, u8> = LruHashMap::with_max_entries(CALLS_MAX, 0);
+static MAPPINGS: LruHashMap<u32, u8> = LruHashMap::with_max_entries(MAPPINGS_MAX, 0);
 
 const PROT_EXEC: u64 = 4;
 

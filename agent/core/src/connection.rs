@@ -1,6 +1,6 @@
 //! One connection end: finds out what it speaks, then turns its two streams into `Signal`s.
 
-use crate::event::{Data, Ends, Opened};
+use crate::event::{Data, Ends, Opened, Tls};
 use crate::protocol::http1::Http1;
 use crate::protocol::{Advance, Input, MessageEnd, ProtocolConfig, RequestHead, ResponseHead, Side, Sniff, Step};
 use crate::stream::{Mark, Piece, Stream, Sync};
@@ -81,9 +81,17 @@ pub(crate) enum Signal {
         role_corrected: bool,
     },
     /// Nothing more will come of this connection.
-    GaveUp {
-        opaque: bool,
-    },
+    GaveUp(Opaque),
+}
+
+/// Why nothing more comes of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opaque {
+    /// It went over to another protocol.
+    Upgraded,
+    Unknown,
+    /// TLS whose plaintext is not read, or not yet.
+    Tls,
 }
 
 /// Where a message starts.
@@ -119,6 +127,8 @@ pub(crate) struct Connection {
     pub(crate) tgid: u32,
     pub(crate) address: Arc<Address>,
     pub(crate) role: Role,
+    /// It is the plaintext inside a TLS connection.
+    pub(crate) tls: Option<Tls>,
     /// Time of the last record.
     pub(crate) last_at: u64,
     connect_seen: bool,
@@ -152,6 +162,7 @@ impl Connection {
             tgid,
             address: Arc::new(address),
             role: opened.role,
+            tls: opened.tls,
             last_at: at,
             connect_seen: opened.connect_seen,
             protocol: Protocol::Unknown,
@@ -300,6 +311,9 @@ impl Connection {
 
     /// A record that does not start like a message of any known protocol.
     fn pass_unrecognised(&mut self, mark: Mark, data: &Data<'_>, out: &mut Vec<Signal>) {
+        if is_tls_record(data.head) {
+            return self.give_up(Opaque::Tls, out);
+        }
         let turned = self.last_direction != Some(data.direction);
         self.turns.pass(data.turn, data.direction);
         self.last_direction = Some(data.direction);
@@ -316,16 +330,16 @@ impl Connection {
         stream.cursor = data.position + u64::from(data.total);
         self.strange_turns += u8::from(turned);
         if self.strange_turns >= STRANGE_TURNS_MAX || (fresh && !data.head.is_empty()) {
-            self.give_up(true, out);
+            self.give_up(Opaque::Unknown, out);
         }
     }
 
-    fn give_up(&mut self, opaque: bool, out: &mut Vec<Signal>) {
+    fn give_up(&mut self, why: Opaque, out: &mut Vec<Signal>) {
         self.protocol = Protocol::Opaque;
         self.inbound = Stream::default();
         self.outbound = Stream::default();
         (self.request_open, self.response_open) = (false, false);
-        out.push(Signal::GaveUp { opaque });
+        out.push(Signal::GaveUp(why));
     }
 
     // === streams ===
@@ -571,7 +585,7 @@ impl Connection {
             Step::Skip(n) => self.stream(side).skip = n,
             Step::Desync => self.lose_place(side, out),
             Step::Upgraded => {
-                self.give_up(false, out);
+                self.give_up(Opaque::Upgraded, out);
             }
             Step::Continue | Step::NeedMore | Step::AwaitRequest => {}
         }
@@ -638,6 +652,16 @@ fn opposite(direction: Direction) -> Direction {
     match direction {
         Direction::Inbound => Direction::Outbound,
         Direction::Outbound => Direction::Inbound,
+    }
+}
+
+/// The header of a TLS record: type, version 3.x, a length that records can have.
+fn is_tls_record(start: &[u8]) -> bool {
+    const KINDS: core::ops::RangeInclusive<u8> = 20..=23;
+    const LENGTHS: core::ops::RangeInclusive<u16> = 1..=16_384 + 2_048;
+    match *start {
+        [kind, 3, 0..=4, high, low, ..] => KINDS.contains(&kind) && LENGTHS.contains(&u16::from_be_bytes([high, low])),
+        _ => false,
     }
 }
 

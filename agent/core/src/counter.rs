@@ -30,6 +30,8 @@ autospan_abi::counters! {
     StreamDesyncs = "stream.desyncs",
     /// Connections whose protocol is not known; not looked at any more.
     ConnectionsUnknownProtocol = "connections.unknown_protocol",
+    /// TLS connections that nobody reads: not through a known TLS library, or its probes are missing.
+    ConnectionsTlsUnread = "connections.tls_unread",
     /// Connections forgotten because the table was full.
     ConnectionsEvicted = "connections.evicted",
     /// Parents by the thread that read the request.

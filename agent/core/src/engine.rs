@@ -13,7 +13,7 @@ use crate::exchange::{Exchanges, Pairing};
 use crate::fact::Fact;
 use crate::ids::Ids;
 use crate::join::Joins;
-use crate::limits::{CONNECTION_IDLE_NS, CONNECTIONS_MAX, PENDING_BYTES_MAX, PROCESSES_MAX, SETTLE_NS};
+use crate::limits::{CONNECTION_IDLE_NS, CONNECTIONS_MAX, PENDING_BYTES_MAX, PROCESSES_MAX, SETTLE_NS, TLS_UNREAD_NS};
 use crate::protocol::ProtocolConfig;
 use crate::span::Span;
 use crate::stream::Mark;
@@ -79,6 +79,8 @@ struct Link {
     touched: bool,
     /// Counted in `ProcessState::opaque_servers` of this process.
     opaque_server_of: Option<u32>,
+    /// TLS that nobody reads, not counted as such yet.
+    tls_unread_since: Option<u64>,
 }
 
 /// What happens to an exchange at a time. At the same time, contexts are decided before anything is forgotten.
@@ -220,14 +222,17 @@ impl Engine {
         match kind {
             EventKind::Opened(opened) => self.opened(at, tgid, &opened),
             EventKind::Data(data) => self.data(at, tgid, tid, &data),
-            EventKind::Closed { connection, inbound_bytes, outbound_bytes, turn } => {
+            EventKind::Closed { connection, inbound_bytes, outbound_bytes, turn, decrypted } => {
+                if decrypted && let Some(link) = self.links.get_mut(&connection) {
+                    link.tls_unread_since = None;
+                }
                 self.last_turn(connection, at, turn);
                 self.ended(connection, at, tgid, tid, [inbound_bytes, outbound_bytes]);
             }
             EventKind::Exited => self.exited(tgid, at),
             EventKind::Executed => drop(self.processes.remove(&tgid)),
             EventKind::Forked { child_tgid } => self.forked(tgid, child_tgid),
-            EventKind::Listening { .. } => {}
+            EventKind::Listening { .. } | EventKind::CodeMapped => {}
         }
     }
 
@@ -242,7 +247,13 @@ impl Engine {
         if matches!(*connection.address, Address::Unix { .. }) {
             self.unix_links.insert((tgid, connection.id));
         }
-        let link = Link { connection, pairing: Pairing::default(), touched: false, opaque_server_of: None };
+        let link = Link {
+            connection,
+            pairing: Pairing::default(),
+            touched: false,
+            opaque_server_of: None,
+            tls_unread_since: None,
+        };
         if self.links.insert(opened.connection, link).is_none() {
             self.sweep.push_back(opened.connection);
         }
@@ -296,6 +307,7 @@ impl Engine {
         self.settle_signals(id, at);
         self.end_unanswered(id, at);
         if let Some(link) = self.links.remove(&id) {
+            self.add(Counter::ConnectionsTlsUnread, u64::from(link.tls_unread_since.is_some()));
             self.pending_bytes -= link.connection.pending_bytes();
             self.unix_links.remove(&(link.connection.tgid, id));
             if let Some(process) = link.opaque_server_of.and_then(|tgid| self.processes.get_mut(&tgid)) {
@@ -362,9 +374,11 @@ impl Engine {
     fn sweep_idle(&mut self) {
         for _ in 0..self.sweep.len().min(SWEEP_MAX) {
             let Some(id) = self.sweep.pop_front() else { return };
-            let Some(link) = self.links.get(&id) else { continue };
+            let Some(link) = self.links.get_mut(&id) else { continue };
+            let unread = link.tls_unread_since.take_if(|since| since.saturating_add(TLS_UNREAD_NS) < self.now).is_some();
             let idle =
                 link.connection.is_idle() && link.connection.last_at.saturating_add(CONNECTION_IDLE_NS) < self.now;
+            self.add(Counter::ConnectionsTlsUnread, u64::from(unread));
             if idle {
                 self.close_link(id, self.now);
             } else {

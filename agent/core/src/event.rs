@@ -17,12 +17,27 @@ pub struct Event<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventKind<'a> {
     Opened(Opened<'a>),
-    Closed { connection: u64, inbound_bytes: u64, outbound_bytes: u64, turn: u16 },
+    /// `decrypted`: the socket lives on, and its plaintext is another connection.
+    Closed {
+        connection: u64,
+        inbound_bytes: u64,
+        outbound_bytes: u64,
+        turn: u16,
+        decrypted: bool,
+    },
     Data(Data<'a>),
-    Forked { child_tgid: u32 },
+    Forked {
+        child_tgid: u32,
+    },
     Executed,
     Exited,
-    Listening { netns: u32, port: u16, inode: u64 },
+    Listening {
+        netns: u32,
+        port: u16,
+        inode: u64,
+    },
+    /// A file was mapped executable.
+    CodeMapped,
 }
 
 /// See [`autospan_abi::ConnectionOpened`].
@@ -35,7 +50,16 @@ pub struct Opened<'a> {
     pub netns: u32,
     pub role: Role,
     pub connect_seen: bool,
+    /// It is the plaintext inside a TLS connection.
+    pub tls: Option<Tls>,
     pub ends: Ends<'a>,
+}
+
+/// What both sides agreed on, as the ServerHello says it; 0 where it was not seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    pub version: u16,
+    pub cipher: u16,
 }
 
 /// Addresses of a connection.
@@ -103,7 +127,9 @@ impl<'a> Event<'a> {
             RecordKind::ConnectionOpened => EventKind::Opened(f.opened()?),
             RecordKind::ConnectionClosed => {
                 let (connection, inbound_bytes, outbound_bytes) = (f.u64()?, f.u64()?, f.u64()?);
-                EventKind::Closed { connection, inbound_bytes, outbound_bytes, turn: f.u16()? }
+                let (turn, flags) = (f.u16()?, f.u16()?);
+                let decrypted = flags & autospan_abi::ConnectionClosed::FLAG_DECRYPTED != 0;
+                EventKind::Closed { connection, inbound_bytes, outbound_bytes, turn, decrypted }
             }
             RecordKind::Data => EventKind::Data(f.data(at)?),
             RecordKind::ProcessForked => EventKind::Forked { child_tgid: f.u32()? },
@@ -113,6 +139,7 @@ impl<'a> Event<'a> {
                 let (netns, _family, port) = (f.u32()?, f.u16()?, f.u16()?);
                 EventKind::Listening { netns, port, inode: f.u64()? }
             }
+            RecordKind::CodeMapped => EventKind::CodeMapped,
         };
         Ok(Self { at, tgid, tid, kind })
     }
@@ -158,15 +185,16 @@ impl<'a> Fields<'a> {
         const AF_UNIX: u16 = 1;
         let (connection, sock, peer_sock, inode) = (self.u64()?, self.u64()?, self.u64()?, self.u64()?);
         let (netns, family, role, flags) = (self.u32()?, self.u16()?, self.u8()?, self.u8()?);
-        let (local_port, remote_port, path_len, _) = (self.u16()?, self.u16()?, self.u16()?, self.u16()?);
+        let (local_port, remote_port, path_len, version) = (self.u16()?, self.u16()?, self.u16()?, self.u16()?);
         let (local, remote) = (self.ip()?, self.ip()?);
         let path = self.bytes(autospan_abi::limits::UNIX_PATH_BYTES)?;
+        let tls = (flags & autospan_abi::ConnectionOpened::FLAG_TLS != 0).then_some(Tls { version, cipher: self.u16()? });
         let ends = match family {
             AF_UNIX => Ends::Unix { path: path.get(..usize::from(path_len)).ok_or(RecordError::Invalid)? },
             _ => Ends::Inet { local: (local, local_port), remote: (remote, remote_port) },
         };
         let connect_seen = flags & autospan_abi::ConnectionOpened::FLAG_CONNECT_SEEN != 0;
-        Ok(Opened { connection, sock, peer_sock, inode, netns, role: Role::from_u8(role), connect_seen, ends })
+        Ok(Opened { connection, sock, peer_sock, inode, netns, role: Role::from_u8(role), connect_seen, tls, ends })
     }
 
     fn data(&mut self, at: u64) -> Result<Data<'a>, RecordError> {

@@ -2,6 +2,7 @@
 
 use crate::causality::{Evidence, ExchangeId, RootReason, TokenOwner};
 use crate::connection::{Address, Connection, Origin, Tokens};
+use crate::event::Tls;
 use crate::join::Key;
 use crate::limits::{EXCHANGES_MAX, HELD_BYTES_MAX};
 use crate::protocol::{MessageEnd, RequestHead, ResponseHead};
@@ -20,6 +21,7 @@ pub(crate) struct Exchange {
     pub(crate) id: ExchangeId,
     pub(crate) connection: u64,
     pub(crate) address: Arc<Address>,
+    pub(crate) tls: Option<Tls>,
     pub(crate) kind: SpanKind,
     pub(crate) origin: Origin,
     /// Taken when the span is emitted.
@@ -73,6 +75,7 @@ impl Exchange {
             id,
             connection: connection.id,
             address: Arc::clone(&connection.address),
+            tls: connection.tls,
             kind,
             origin,
             request: Some(head),

@@ -1,7 +1,8 @@
 //! The two ends of one connection on one host: the server's exchange finds the client's, with no header on the wire.
 //!
 //! TCP: the client's address and the sequence number of the request's first byte are the same at both ends. Unix
-//! sockets: each end knows the other's socket; of the client's exchanges on it, the one that encloses the server's.
+//! sockets: each end knows the other's socket; of the client's exchanges on it, the one that encloses the server's. The
+//! same for TLS, whose plaintext has no sequence numbers: the client's address, and the exchange that encloses.
 
 use crate::causality::ExchangeId;
 use crate::connection::{Address, Connection};
@@ -10,8 +11,8 @@ use autospan_abi::Role;
 use core::net::IpAddr;
 use hashbrown::HashMap;
 
-/// Client exchanges remembered per unix socket.
-const UNIX_RECENT_MAX: usize = 8;
+/// Client exchanges remembered per connection.
+const RECENT_MAX: usize = 8;
 
 /// What both ends of a request agree on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,6 +22,10 @@ pub(crate) enum Key {
         client: (IpAddr, u16),
         netns: u32,
         sequence: u32,
+    },
+    Tls {
+        client: (IpAddr, u16),
+        netns: u32,
     },
     Unix {
         client: u64,
@@ -36,7 +41,10 @@ impl Key {
             Address::Inet { local, remote } => {
                 let client = if ours { local } else { remote };
                 let netns = if client.0.is_loopback() { connection.netns } else { 0 };
-                Some(Self::Tcp { client, netns, sequence: sequence? })
+                match connection.tls {
+                    Some(_) => Some(Self::Tls { client, netns }),
+                    None => Some(Self::Tcp { client, netns, sequence: sequence? }),
+                }
             }
             Address::Unix { .. } if connection.peer_sock == 0 => None,
             Address::Unix { .. } if ours => Some(Self::Unix { client: connection.sock, server: connection.peer_sock }),
@@ -54,7 +62,7 @@ pub(crate) struct Joins {
 impl Joins {
     pub(crate) fn insert(&mut self, key: Key, id: ExchangeId) {
         let ids = self.clients.entry(key).or_default();
-        if ids.len() == UNIX_RECENT_MAX {
+        if ids.len() == RECENT_MAX {
             ids.pop_front();
         }
         ids.push_back(id);

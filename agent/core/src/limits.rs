@@ -24,6 +24,8 @@ pub const HELD_BYTES_MAX: usize = 32 << 20;
 pub const SETTLE_NS: u64 = 100_000_000;
 /// A connection without traffic and without an exchange in flight is forgotten after this time.
 pub const CONNECTION_IDLE_NS: u64 = 600_000_000_000;
+/// How long after ciphertext was seen its plaintext may turn up before the connection counts as unread.
+pub const TLS_UNREAD_NS: u64 = 2_000_000_000;
 /// Processes with facts known at once.
 pub const PROCESSES_MAX: usize = 65_536;
 /// Bytes of a `tracestate` that is passed on; a longer one is dropped.

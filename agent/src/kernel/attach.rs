@@ -72,14 +72,14 @@ impl<'a> Attacher<'a> {
     }
 }
 
-fn foreign_object(program: &str) -> Loss {
+pub(super) fn foreign_object(program: &str) -> Loss {
     Loss {
         why: format!("the object has no program {program}"),
         remedy: "use the object that this agent was built with".into(),
     }
 }
 
-fn cannot_load(program: &str, error: &ProgramError) -> Loss {
+pub(super) fn cannot_load(program: &str, error: &ProgramError) -> Loss {
     let why = match error {
         ProgramError::LoadError { io_error, verifier_log } => {
             let log = verifier_log.to_string();

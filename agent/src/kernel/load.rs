@@ -8,6 +8,7 @@ use super::attach::{Attacher, chain};
 use super::btf::Btf;
 use super::capability::{Capability, Loss};
 use super::debug_log::DebugLog;
+use super::probes::Probes;
 use super::process_table::{self, ProcessTable};
 use super::program::{Hook, PLANS, Plan};
 use super::{Kernel, KernelError, LoadOptions, object, offsets, tracefs};
@@ -35,6 +36,7 @@ pub(super) fn load(options: &LoadOptions) -> Result<Kernel, KernelError> {
         policies: typed(&mut ebpf, "POLICIES")?,
         listeners: typed(&mut ebpf, "LISTENERS")?,
         counters: typed(&mut ebpf, "COUNTERS")?,
+        probes: Probes::default(),
         capabilities,
         debug_log: if options.debug_log { DebugLog::of(&mut ebpf) } else { None },
         ebpf,

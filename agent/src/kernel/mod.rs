@@ -7,6 +7,7 @@ mod debug_log;
 mod load;
 mod object;
 mod offsets;
+mod probes;
 mod process_table;
 mod program;
 mod stats;
@@ -14,7 +15,7 @@ mod tracefs;
 mod wakeups;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use autospan_abi::{Counter, ListenerKey, Policy, RecordHeader};
 use aya::Ebpf;
@@ -22,7 +23,9 @@ use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
 use thiserror::Error;
 
 pub use capability::{Capability, Loss};
+use crate::probe::{FileId, Probe};
 use debug_log::DebugLog;
+use probes::Probes;
 use process_table::ProcessTable;
 pub use stats::ProgramStats;
 use wakeups::Wakeups;
@@ -71,6 +74,7 @@ pub struct Kernel {
     policies: HashMap<MapData, u64, Policy>,
     listeners: HashMap<MapData, ListenerKey, u32>,
     counters: PerCpuArray<MapData, u64>,
+    probes: Probes,
     capabilities: Vec<Capability>,
     debug_log: Option<DebugLog>,
 }
@@ -160,6 +164,28 @@ impl Kernel {
 
     pub fn is_target(&self, tgid: u32) -> bool {
         self.processes.is_target(tgid)
+    }
+
+    /// Attaches probes to a file: they fire in every process that has it mapped, and act in targets.
+    ///
+    /// # Errors
+    /// What is lost, and then none of them is attached.
+    pub fn attach_probes(&mut self, file: FileId, path: &Path, probes: &[Probe]) -> Result<(), Loss> {
+        self.probes.attach(&mut self.ebpf, file, path, probes)
+    }
+
+    pub fn detach_probes(&mut self, file: FileId) {
+        self.probes.detach(file);
+    }
+
+    /// Tells the programs of what a target is made; see [`autospan_abi::process`]. Until it executes another program.
+    pub fn add_traits(&mut self, tgid: u32, traits: u8) {
+        self.processes.add_traits(tgid, traits);
+    }
+
+    /// Whether probes on user code can be had, found by loading all of them.
+    pub fn probe_capability(&mut self) -> Capability {
+        self.probes.capability(&mut self.ebpf)
     }
 
     /// Never traces the process, until it ends.

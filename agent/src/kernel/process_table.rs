@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use autospan_abi::limits::PIDS_MAX;
-use autospan_abi::process::{EXCLUDED, PIDS_PER_ENTRY, TARGET, UNKNOWN};
+use autospan_abi::process::{EXCLUDED, PIDS_PER_ENTRY, STATE_MASK, TARGET, UNKNOWN};
 
 /// Entries that the map needs on this machine: it may not have that many pids.
 pub(crate) fn entries() -> u32 {
@@ -57,13 +57,23 @@ impl ProcessTable {
     }
 
     pub(crate) fn is_target(&self, tgid: u32) -> bool {
-        self.state(tgid).is_some_and(|state| state.load(Ordering::Relaxed) == TARGET)
+        self.state(tgid).is_some_and(|state| state.load(Ordering::Relaxed) & STATE_MASK == TARGET)
+    }
+
+    /// Of a target only: what is not traced has none.
+    pub(crate) fn add_traits(&self, tgid: u32, traits: u8) {
+        if self.is_target(tgid)
+            && let Some(state) = self.state(tgid)
+        {
+            state.fetch_or(traits & !STATE_MASK, Ordering::Relaxed);
+        }
     }
 
     fn change(&self, tgid: u32, from: u8, to: u8) {
+        let changed = |state: u8| (state & STATE_MASK == from).then_some(to);
         if let Some(state) = self.state(tgid) {
             // Any other state stays.
-            let _ = state.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
+            let _ = state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, changed);
         }
     }
 

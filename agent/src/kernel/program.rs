@@ -67,6 +67,16 @@ pub(crate) const PLANS: &[Plan] = &[
         preferred: &[],
         needs_offsets: true,
     },
+    Plan {
+        capability: "library loads",
+        without: "TLS inside libraries that a process loads after it was found",
+        attachments: &[
+            ("exit_mmap", Hook::Tracepoint("syscalls", "sys_exit_mmap")),
+            ("enter_mmap", Hook::Tracepoint("syscalls", "sys_enter_mmap")),
+        ],
+        preferred: &[],
+        needs_offsets: false,
+    },
     syscall!("listen", "listen", "enter_listen", "exit_listen", "new servers are found by the next scan of /proc"),
     Plan {
         capability: "accept",

@@ -2,7 +2,7 @@
 
 use super::{Engine, Output, Timer};
 use crate::causality::{Carried, Evidence, ExchangeId, RootReason, TokenOwner, decide};
-use crate::connection::{Origin, Signal, Tokens};
+use crate::connection::{Opaque, Origin, Signal, Tokens};
 use crate::counter::Counter;
 use crate::exchange::Exchange;
 use crate::protocol::{MessageEnd, RequestHead, ResponseHead, Side};
@@ -27,7 +27,7 @@ impl Engine {
             Signal::LostBytes(n) => self.lost_bytes(connection, n),
             Signal::Desynced => self.count(Counter::StreamDesyncs),
             Signal::Recognised { role_corrected } => self.recognised(connection, role_corrected),
-            Signal::GaveUp { opaque } => self.gave_up(connection, at, opaque),
+            Signal::GaveUp(why) => self.gave_up(connection, at, why),
         }
     }
 
@@ -245,7 +245,7 @@ impl Engine {
         }
     }
 
-    fn gave_up(&mut self, connection: u64, at: u64, opaque: bool) {
+    fn gave_up(&mut self, connection: u64, at: u64, why: Opaque) {
         self.outputs.push_back(Output::Policy { connection, policy: Policy::ignore() });
         let Some(link) = self.links.get_mut(&connection) else { return };
         let (role, tgid) = (link.connection.role, link.connection.tgid);
@@ -258,11 +258,20 @@ impl Engine {
             self.count(Counter::DroppedMalformed);
             self.drop_exchange(id);
         }
-        if opaque {
-            self.count(Counter::ConnectionsUnknownProtocol);
+        match why {
+            Opaque::Upgraded => {}
+            Opaque::Unknown => self.count(Counter::ConnectionsUnknownProtocol),
+            Opaque::Tls => self.tls_unread(connection, at),
         }
         if role != Role::Client {
             self.opaque_server(connection, tgid);
+        }
+    }
+
+    /// Its plaintext may turn up yet: counted when it has not for a while.
+    fn tls_unread(&mut self, connection: u64, at: u64) {
+        if let Some(link) = self.links.get_mut(&connection) {
+            link.tls_unread_since = Some(at);
         }
     }
 

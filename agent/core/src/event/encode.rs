@@ -3,7 +3,7 @@
 use super::{Data, Ends, Event, EventKind, Opened};
 use alloc::vec::Vec;
 use autospan_abi::limits::{PAYLOAD_MAX, UNIX_PATH_BYTES};
-use autospan_abi::{ConnectionOpened, Data as Raw, RecordHeader, RecordKind};
+use autospan_abi::{ConnectionClosed, ConnectionOpened, Data as Raw, RecordHeader, RecordKind};
 use core::net::IpAddr;
 
 const AF_UNIX: u16 = 1;
@@ -17,14 +17,14 @@ impl Event<'_> {
         w.header(self);
         match &self.kind {
             EventKind::Opened(opened) => w.opened(opened),
-            EventKind::Closed { connection, inbound_bytes, outbound_bytes, turn } => {
+            EventKind::Closed { connection, inbound_bytes, outbound_bytes, turn, decrypted } => {
                 w.u64s(&[*connection, *inbound_bytes, *outbound_bytes]);
-                w.u16s(&[*turn, 0]);
+                w.u16s(&[*turn, if *decrypted { ConnectionClosed::FLAG_DECRYPTED } else { 0 }]);
                 w.u32s(&[0]);
             }
             EventKind::Data(data) => w.data(data),
             EventKind::Forked { child_tgid } => w.u32s(&[*child_tgid, 0]),
-            EventKind::Executed | EventKind::Exited => {}
+            EventKind::Executed | EventKind::Exited | EventKind::CodeMapped => {}
             EventKind::Listening { netns, port, inode } => {
                 w.u32s(&[*netns]);
                 w.u16s(&[if *port == 0 { AF_UNIX } else { AF_INET }, *port]);
@@ -45,6 +45,7 @@ impl EventKind<'_> {
             Self::Executed => RecordKind::ProcessExecuted,
             Self::Exited => RecordKind::ProcessExited,
             Self::Listening { .. } => RecordKind::ListenStarted,
+            Self::CodeMapped => RecordKind::CodeMapped,
         }
     }
 }
@@ -94,13 +95,18 @@ impl Writer<'_> {
         self.u64s(&[o.connection, o.sock, o.peer_sock, o.inode]);
         self.u32s(&[o.netns]);
         self.u16s(&[family]);
-        let flags = if o.connect_seen { ConnectionOpened::FLAG_CONNECT_SEEN } else { 0 };
+        let flag = |set, flag| if set { flag } else { 0 };
+        let flags = flag(o.connect_seen, ConnectionOpened::FLAG_CONNECT_SEEN)
+            | flag(o.tls.is_some(), ConnectionOpened::FLAG_TLS);
+        let tls = o.tls.unwrap_or_default();
         self.out.extend_from_slice(&[o.role as u8, flags]);
-        self.u16s(&[local.1, remote.1, path.len() as u16, 0]);
+        self.u16s(&[local.1, remote.1, path.len() as u16, tls.version]);
         self.ip(local.0);
         self.ip(remote.0);
         self.out.extend_from_slice(path);
-        self.out.resize(self.start + size_of::<ConnectionOpened>(), 0);
+        // Behind the path, the cipher suite and padding.
+        self.out.resize(self.start + size_of::<ConnectionOpened>() - 4, 0);
+        self.u16s(&[tls.cipher, 0]);
     }
 
     fn data(&mut self, d: &Data<'_>) {

@@ -2,7 +2,8 @@
 
 mod url;
 
-use crate::event::Ends;
+use super::tls;
+use crate::event::{Ends, Tls};
 use crate::protocol::{HttpRequest, HttpResponse, MessageEnd};
 use crate::span::{Attribute, SpanKind, Status};
 use alloc::borrow::Cow;
@@ -20,6 +21,8 @@ pub struct Exchange<'a> {
     pub request_end: MessageEnd,
     /// `None`: the connection was closed before a response came.
     pub response: Option<(HttpResponse, MessageEnd)>,
+    /// It went through TLS.
+    pub tls: Option<Tls>,
     /// The connection's ends, as this process sees them.
     pub ends: Ends<'a>,
 }
@@ -49,10 +52,12 @@ impl Exchange<'_> {
     /// All attributes, in no order that matters.
     pub fn attributes(self) -> Vec<Attribute> {
         let mut out = Vec::with_capacity(ATTRIBUTES_USUAL);
-        let url = Url::parse(&self.request.target, &self.request.host);
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let url = Url::parse(&self.request.target, &self.request.host, scheme);
         self.url(&url, &mut out);
         self.server(&url, &mut out);
         self.peer(&mut out);
+        out.extend(self.tls.into_iter().flat_map(tls::attributes));
         self.outcome(&mut out);
         self.request(&mut out);
         out

@@ -1,3 +1,4 @@
 //! Semantic conventions: from exchanges to attribute tables, one file per protocol.
 
 pub mod http;
+mod tls;

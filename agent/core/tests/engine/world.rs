@@ -75,7 +75,7 @@ impl World {
         self.open_with(
             tgid,
             role,
-            Opened { connection, sock: connection, peer_sock: 0, inode: 1, netns: 1, role, connect_seen: false, ends },
+            Opened { connection, sock: connection, peer_sock: 0, inode: 1, netns: 1, role, connect_seen: false, tls: None, ends },
         );
     }
 
@@ -93,6 +93,7 @@ impl World {
                 netns: 1,
                 role,
                 connect_seen: false,
+                tls: None,
                 ends,
             },
         );
@@ -146,7 +147,7 @@ impl World {
 
     pub(crate) fn close(&mut self, connection: Conn) {
         let End { tgid, positions: [inbound_bytes, outbound_bytes], turn, .. } = self.ends[&connection];
-        self.record(tgid, tgid, EventKind::Closed { connection, inbound_bytes, outbound_bytes, turn });
+        self.record(tgid, tgid, EventKind::Closed { connection, inbound_bytes, outbound_bytes, turn, decrypted: false });
     }
 
     pub(crate) fn exit(&mut self, tgid: u32) {

@@ -67,7 +67,7 @@ impl Server {
         let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let ends = Ends::Inet { local: (ip, 80), remote: (ip, 50_000) };
         let (role, connect_seen) = (Role::Server, true);
-        let opened = Opened { connection: 1, sock: 1, peer_sock: 0, inode: 1, netns: 1, role, connect_seen, ends };
+        let opened = Opened { connection: 1, sock: 1, peer_sock: 0, inode: 1, netns: 1, role, connect_seen, tls: None, ends };
         server.record(EventKind::Opened(opened));
         server
     }
@@ -111,7 +111,7 @@ impl Server {
             }
         }
         let [inbound_bytes, outbound_bytes] = self.positions;
-        self.record(EventKind::Closed { connection: 1, inbound_bytes, outbound_bytes, turn: 0 });
+        self.record(EventKind::Closed { connection: 1, inbound_bytes, outbound_bytes, turn: 0, decrypted: false });
         while let Some(deadline) = self.engine.next_deadline() {
             self.engine.tick(deadline);
         }

@@ -100,6 +100,7 @@ impl Flows {
             netns: 0,
             role: Role::Server,
             connect_seen: segment.syn,
+            tls: None,
             ends: Ends::Inet { local: (server.ip(), server.port()), remote: (client.ip(), client.port()) },
         };
         self.records.write(at, tgid, EventKind::Opened(opened), on_entry);
@@ -182,7 +183,7 @@ impl Flow {
         self.flush(at, records, on_entry);
         self.closed = true;
         let (inbound_bytes, outbound_bytes) = (self.inbound.position(), self.outbound.position());
-        let closed = EventKind::Closed { connection: self.id, inbound_bytes, outbound_bytes, turn: 0 };
+        let closed = EventKind::Closed { connection: self.id, inbound_bytes, outbound_bytes, turn: 0, decrypted: false };
         records.write(at, self.tgid, closed, on_entry);
     }
 

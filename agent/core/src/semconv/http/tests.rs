@@ -21,7 +21,7 @@ fn exchange(kind: SpanKind, request: HttpRequest, status: u16) -> Exchange<'stat
         SpanKind::Client => Ends::Inet { local: CLIENT, remote: SERVER },
     };
     let response = Some((HttpResponse { status, version: "1.1" }, end(20, false)));
-    Exchange { kind, request, request_end: end(10, false), response, ends }
+    Exchange { kind, request, request_end: end(10, false), response, tls: None, ends }
 }
 
 fn server(target: &str, host: &str) -> BTreeMap<String, String> {
@@ -118,6 +118,16 @@ fn urls_of_clients() {
     assert_eq!(full("*", "shop.example"), "http://shop.example");
     assert_eq!(full("shop.example:443", "shop.example:443"), "http://shop.example:443");
     assert!(full(&format!("/{}", "x".repeat(5_000)), "a").len() <= crate::limits::ATTRIBUTE_BYTES_MAX);
+}
+
+#[test]
+fn tls_makes_it_https() {
+    let tls = Some(Tls { version: 0x0303, cipher: 0x1301 });
+    let server = attributes(Exchange { tls, ..exchange(SpanKind::Server, request("/a", "shop"), 200) });
+    assert_eq!(server["url.scheme"], "https");
+    assert_eq!((&*server["tls.protocol.version"], &*server["tls.cipher"]), ("1.3", "TLS_AES_128_GCM_SHA256"));
+    let client = attributes(Exchange { tls, ..exchange(SpanKind::Client, request("/a", "shop"), 200) });
+    assert_eq!((&*client["url.full"], &*client["server.port"]), ("https://shop/a", "443"));
 }
 
 #[test]

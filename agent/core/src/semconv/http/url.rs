@@ -20,21 +20,22 @@ pub(super) struct Url<'a> {
 }
 
 impl<'a> Url<'a> {
-    pub(super) fn parse(target: &'a str, host: &'a str) -> Self {
+    /// `scheme`: what a target without one is reached by.
+    pub(super) fn parse(target: &'a str, host: &'a str, scheme: &'static str) -> Self {
         let target = target.split('#').next().unwrap_or(target);
         if let Some((scheme, rest)) = absolute(target) {
             let authority_end = rest.find(['/', '?']).unwrap_or(rest.len());
             let (authority, rest) = rest.split_at(authority_end);
-            let url = Self::with_path(authority, rest);
-            return Self { scheme, path: url.path.filter(|path| !path.is_empty()).or(Some("/")), ..url };
+            let url = Self::with_path(authority, rest, scheme);
+            return Self { path: url.path.filter(|path| !path.is_empty()).or(Some("/")), ..url };
         }
         match target.starts_with('/') || target == "*" {
-            true => Self::with_path(host, target),
-            false => Self { path: None, query: None, ..Self::with_path(target, "") },
+            true => Self::with_path(host, target, scheme),
+            false => Self { path: None, query: None, ..Self::with_path(target, "", scheme) },
         }
     }
 
-    fn with_path(authority: &'a str, target: &'a str) -> Self {
+    fn with_path(authority: &'a str, target: &'a str, scheme: &'static str) -> Self {
         let (has_credentials, authority) = match authority.rsplit_once('@') {
             Some((_, rest)) => (true, rest),
             None => (false, authority),
@@ -45,7 +46,7 @@ impl<'a> Url<'a> {
             None => (target, None),
         };
         let host = Some(host).filter(|host| !host.is_empty());
-        Self { scheme: "http", host, port, path: Some(path), query, has_credentials }
+        Self { scheme, host, port, path: Some(path), query, has_credentials }
     }
 
     pub(super) fn default_port(&self) -> u16 {

@@ -1,0 +1,73 @@
+//! Keeps probes on the user code that targets run: looks at what they map, attaches to files that are new, lets go of
+//! those that nobody uses any more.
+
+use crate::kernel::Kernel;
+use crate::probe::{Libraries, ProbeChange, ProbeProgram, Recognised};
+use autospan_abi::process::{TRAIT_GO, TRAIT_TLS};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Probing {
+    libraries: Libraries,
+    /// A refusal was reported: what one file meets, all do.
+    refused: bool,
+}
+
+// === impl Probing ===
+
+impl Probing {
+    /// A process is a target from now on, or has mapped more code.
+    pub(super) fn look(&mut self, kernel: &mut Kernel, pid: u32) {
+        let changes = self.libraries.mapped(pid);
+        self.apply(kernel, pid, changes);
+        let traits = self.libraries.of(pid).map(traits).fold(0, |all, more| all | more);
+        if traits != 0 {
+            kernel.add_traits(pid, traits);
+        }
+    }
+
+    /// The child maps what its parent does.
+    pub(super) fn forked(&mut self, parent: u32, child: u32) {
+        self.libraries.forked(parent, child);
+    }
+
+    /// A process is gone, no target any more, or another program.
+    pub(super) fn forget(&mut self, kernel: &mut Kernel, pid: u32) {
+        let changes = self.libraries.gone(pid);
+        self.apply(kernel, pid, changes);
+    }
+
+    fn apply(&mut self, kernel: &mut Kernel, pid: u32, changes: Vec<ProbeChange>) {
+        for change in changes {
+            match change {
+                ProbeChange::Detach { file } => kernel.detach_probes(file),
+                ProbeChange::Attach { file, path, recognised } => {
+                    if let Some(loss) = &recognised.loss {
+                        tracing::warn!(pid, "TLS of this process cannot be read: {loss}");
+                    }
+                    match kernel.attach_probes(file, &path, &recognised.probes) {
+                        Ok(()) => tracing::debug!(pid, what = ?recognised.what, probes = recognised.probes.len(), "attached"),
+                        Err(loss) => self.refuse(pid, &loss.why, &loss.remedy),
+                    }
+                }
+            }
+        }
+    }
+
+    fn refuse(&mut self, pid: u32, why: &str, remedy: &str) {
+        if std::mem::replace(&mut self.refused, true) {
+            tracing::debug!(pid, why, "probes refused");
+        } else {
+            tracing::warn!(pid, why, remedy, "TLS cannot be read: the kernel refused probes on user code");
+        }
+    }
+}
+
+fn traits(recognised: &Recognised) -> u8 {
+    let is_go = |program| matches!(program, ProbeProgram::GoTlsRead | ProbeProgram::GoTlsWrite);
+    match &recognised.probes[..] {
+        [] => 0,
+        probes if probes.iter().any(|probe| is_go(probe.program)) => TRAIT_TLS | TRAIT_GO,
+        _ => TRAIT_TLS,
+    }
+}

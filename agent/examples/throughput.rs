@@ -166,7 +166,17 @@ fn opened(connection: u64) -> Opened<'static> {
     let ip = |last| IpAddr::V4(Ipv4Addr::new(10, 0, 0, last));
     let ends = Ends::Inet { local: (ip(1), 8080), remote: (ip(2), 40_000 + connection as u16) };
     let role = Role::Server;
-    Opened { connection, sock: connection, peer_sock: 0, inode: connection, netns: 1, role, connect_seen: true, tls: None, ends }
+    Opened {
+        connection,
+        sock: connection,
+        peer_sock: 0,
+        inode: connection,
+        netns: 1,
+        role,
+        connect_seen: true,
+        tls: None,
+        ends,
+    }
 }
 
 fn data(connection: u64, direction: Direction, position: u64, token: u64, bytes: &'static [u8]) -> Data<'static> {

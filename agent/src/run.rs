@@ -17,12 +17,12 @@ use crate::tracer::{Lifecycle, Tracer};
 use autospan_core::counter::Counter;
 use autospan_core::engine::{Engine, EngineConfig};
 use autospan_core::fact::Fact;
+use probing::Probing;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use probing::Probing;
 use tokio::time::{Instant, sleep, sleep_until};
 
 /// Records taken before the kernel side hears of new policies and targets.

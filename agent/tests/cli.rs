@@ -34,7 +34,8 @@ fn opened(at: u64) -> Vec<u8> {
     let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let ends = Ends::Inet { local: (loopback, 8000), remote: (loopback, 50_000) };
     let (role, connect_seen) = (Role::Server, true);
-    let opened = Opened { connection: 1, sock: 1, peer_sock: 0, inode: 7, netns: 1, role, connect_seen, tls: None, ends };
+    let opened =
+        Opened { connection: 1, sock: 1, peer_sock: 0, inode: 7, netns: 1, role, connect_seen, tls: None, ends };
     record(at, EventKind::Opened(opened))
 }
 

@@ -375,7 +375,8 @@ impl Engine {
         for _ in 0..self.sweep.len().min(SWEEP_MAX) {
             let Some(id) = self.sweep.pop_front() else { return };
             let Some(link) = self.links.get_mut(&id) else { continue };
-            let unread = link.tls_unread_since.take_if(|since| since.saturating_add(TLS_UNREAD_NS) < self.now).is_some();
+            let unread =
+                link.tls_unread_since.take_if(|since| since.saturating_add(TLS_UNREAD_NS) < self.now).is_some();
             let idle =
                 link.connection.is_idle() && link.connection.last_at.saturating_add(CONNECTION_IDLE_NS) < self.now;
             self.add(Counter::ConnectionsTlsUnread, u64::from(unread));

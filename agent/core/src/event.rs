@@ -188,7 +188,8 @@ impl<'a> Fields<'a> {
         let (local_port, remote_port, path_len, version) = (self.u16()?, self.u16()?, self.u16()?, self.u16()?);
         let (local, remote) = (self.ip()?, self.ip()?);
         let path = self.bytes(autospan_abi::limits::UNIX_PATH_BYTES)?;
-        let tls = (flags & autospan_abi::ConnectionOpened::FLAG_TLS != 0).then_some(Tls { version, cipher: self.u16()? });
+        let tls =
+            (flags & autospan_abi::ConnectionOpened::FLAG_TLS != 0).then_some(Tls { version, cipher: self.u16()? });
         let ends = match family {
             AF_UNIX => Ends::Unix { path: path.get(..usize::from(path_len)).ok_or(RecordError::Invalid)? },
             _ => Ends::Inet { local: (local, local_port), remote: (remote, remote_port) },

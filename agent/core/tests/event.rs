@@ -16,7 +16,17 @@ fn event(kind: EventKind<'_>) -> Event<'_> {
 }
 
 fn opened(ends: Ends<'_>) -> Opened<'_> {
-    Opened { connection: 7, sock: 1, peer_sock: 2, inode: 3, netns: 4, role: Role::Server, connect_seen: true, tls: None, ends }
+    Opened {
+        connection: 7,
+        sock: 1,
+        peer_sock: 2,
+        inode: 3,
+        netns: 4,
+        role: Role::Server,
+        connect_seen: true,
+        tls: None,
+        ends,
+    }
 }
 
 #[track_caller]
@@ -33,7 +43,13 @@ fn every_kind_round_trips() {
     check_round_trip(EventKind::Opened(opened(Ends::Inet { local: (v6, 80), remote: (v6, 40_000) })));
     check_round_trip(EventKind::Opened(opened(Ends::Unix { path: b"\0abstract" })));
     check_round_trip(EventKind::Opened(opened(Ends::Unix { path: &[b'x'; 108] })));
-    check_round_trip(EventKind::Closed { connection: 7, inbound_bytes: 10, outbound_bytes: u64::MAX, turn: 3, decrypted: false });
+    check_round_trip(EventKind::Closed {
+        connection: 7,
+        inbound_bytes: 10,
+        outbound_bytes: u64::MAX,
+        turn: 3,
+        decrypted: false,
+    });
     check_round_trip(EventKind::Forked { child_tgid: 99 });
     check_round_trip(EventKind::Executed);
     check_round_trip(EventKind::Exited);
@@ -42,7 +58,13 @@ fn every_kind_round_trips() {
 
 #[test]
 fn a_cut_record_is_truncated() {
-    let whole = bytes_of(&event(EventKind::Closed { connection: 7, inbound_bytes: 1, outbound_bytes: 2, turn: 3, decrypted: false }));
+    let whole = bytes_of(&event(EventKind::Closed {
+        connection: 7,
+        inbound_bytes: 1,
+        outbound_bytes: 2,
+        turn: 3,
+        decrypted: false,
+    }));
     for cut in 0..whole.len() {
         assert_eq!(Event::parse(&whole[..cut]), Err(RecordError::Truncated), "cut at {cut}");
     }

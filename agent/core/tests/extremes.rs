@@ -17,7 +17,8 @@ fn with_request(engine: &mut Engine) -> Data<'static> {
     let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let ends = Ends::Inet { local: (ip, 80), remote: (ip, 81) };
     let (role, connect_seen) = (Role::Server, false);
-    let opened = Opened { connection: 1, sock: 1, peer_sock: 0, inode: 1, netns: 1, role, connect_seen, tls: None, ends };
+    let opened =
+        Opened { connection: 1, sock: 1, peer_sock: 0, inode: 1, netns: 1, role, connect_seen, tls: None, ends };
     let request = Data {
         connection: 1,
         direction: Direction::Inbound,

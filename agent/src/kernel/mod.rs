@@ -22,8 +22,8 @@ use aya::Ebpf;
 use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
 use thiserror::Error;
 
-pub use capability::{Capability, Loss};
 use crate::probe::{FileId, Probe};
+pub use capability::{Capability, Loss};
 use debug_log::DebugLog;
 use probes::Probes;
 use process_table::ProcessTable;

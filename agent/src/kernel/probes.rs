@@ -22,13 +22,7 @@ pub(super) struct Probes {
 
 impl Probes {
     /// Attaches all probes of a file, or none: half of them would see half of the bytes.
-    pub(super) fn attach(
-        &mut self,
-        ebpf: &mut Ebpf,
-        file: FileId,
-        path: &Path,
-        probes: &[Probe],
-    ) -> Result<(), Loss> {
+    pub(super) fn attach(&mut self, ebpf: &mut Ebpf, file: FileId, path: &Path, probes: &[Probe]) -> Result<(), Loss> {
         if self.links.contains_key(&file) {
             return Ok(());
         }

@@ -46,7 +46,9 @@ impl Probing {
                         tracing::warn!(pid, "TLS of this process cannot be read: {loss}");
                     }
                     match kernel.attach_probes(file, &path, &recognised.probes) {
-                        Ok(()) => tracing::debug!(pid, what = ?recognised.what, probes = recognised.probes.len(), "attached"),
+                        Ok(()) => {
+                            tracing::debug!(pid, what = ?recognised.what, probes = recognised.probes.len(), "attached")
+                        }
                         Err(loss) => self.refuse(pid, &loss.why, &loss.remedy),
                     }
                 }

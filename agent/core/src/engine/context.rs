@@ -121,8 +121,14 @@ impl Engine {
         });
         let name = http::name(&request);
         let request_end = exchange.request_end;
-        let described =
-            http::Exchange { kind: exchange.kind, request, request_end, response, tls: exchange.tls, ends: exchange.address.ends() };
+        let described = http::Exchange {
+            kind: exchange.kind,
+            request,
+            request_end,
+            response,
+            tls: exchange.tls,
+            ends: exchange.address.ends(),
+        };
         let status = described.status();
         let mut attributes = described.attributes();
         attributes.push(match context.evidence {

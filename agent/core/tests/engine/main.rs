@@ -2,6 +2,7 @@
 
 mod flow;
 mod loss;
+mod tls;
 mod world;
 
 pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";

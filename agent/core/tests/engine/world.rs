@@ -2,7 +2,7 @@
 
 use autospan_abi::{Direction, Role};
 use autospan_core::engine::{Engine, EngineConfig, Output};
-use autospan_core::event::{Data, Ends, Event, EventKind, Opened};
+use autospan_core::event::{Data, Ends, Event, EventKind, Opened, Tls};
 use autospan_core::fact::{Fact, Threads};
 use autospan_core::span::{Span, SpanKind, Value};
 use std::collections::HashMap;
@@ -10,6 +10,8 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
 pub(crate) type Conn = u64;
+
+const TLS_1_3: Tls = Tls { version: 0x0303, cipher: 0x1302 };
 
 /// Sequence number of the first byte from either end of every connection.
 const SEQUENCE: u32 = 0xffff_fff0;
@@ -22,6 +24,8 @@ struct End {
     last_cause: u64,
     turn: u16,
     direction: Option<Direction>,
+    /// Plaintext inside TLS: it has no sequence numbers.
+    tls: bool,
 }
 
 pub(crate) struct World {
@@ -61,21 +65,41 @@ impl World {
 
     /// Process `tgid` accepted a connection from `peer_port` on loopback.
     pub(crate) fn server(&mut self, tgid: u32, connection: Conn, peer_port: u16) {
-        self.open(tgid, connection, Role::Server, (8_000, peer_port));
+        self.open(tgid, connection, Role::Server, (8_000, peer_port), None);
+    }
+
+    /// As [`World::server`], and what passes is the plaintext inside TLS.
+    pub(crate) fn tls_server(&mut self, tgid: u32, connection: Conn, peer_port: u16) {
+        self.open(tgid, connection, Role::Server, (8_000, peer_port), Some(TLS_1_3));
+    }
+
+    /// As [`World::client`], and what passes is the plaintext inside TLS.
+    pub(crate) fn tls_client(&mut self, tgid: u32, connection: Conn, port: u16) {
+        self.open(tgid, connection, Role::Client, (port, 8_000), Some(TLS_1_3));
     }
 
     /// Process `tgid` connected from `port` on loopback.
     pub(crate) fn client(&mut self, tgid: u32, connection: Conn, port: u16) {
-        self.open(tgid, connection, Role::Client, (port, 8_000));
+        self.open(tgid, connection, Role::Client, (port, 8_000), None);
     }
 
-    fn open(&mut self, tgid: u32, connection: Conn, role: Role, (local, remote): (u16, u16)) {
+    fn open(&mut self, tgid: u32, connection: Conn, role: Role, (local, remote): (u16, u16), tls: Option<Tls>) {
         let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let ends = Ends::Inet { local: (ip, local), remote: (ip, remote) };
         self.open_with(
             tgid,
             role,
-            Opened { connection, sock: connection, peer_sock: 0, inode: 1, netns: 1, role, connect_seen: false, tls: None, ends },
+            Opened {
+                connection,
+                sock: connection,
+                peer_sock: 0,
+                inode: 1,
+                netns: 1,
+                role,
+                connect_seen: false,
+                tls,
+                ends,
+            },
         );
     }
 
@@ -100,9 +124,9 @@ impl World {
     }
 
     fn open_with(&mut self, tgid: u32, role: Role, opened: Opened<'_>) {
-        let connection = opened.connection;
+        let (connection, tls) = (opened.connection, opened.tls.is_some());
         self.record(tgid, tgid, EventKind::Opened(opened));
-        self.ends.insert(connection, End { tgid, server: role == Role::Server, ..End::default() });
+        self.ends.insert(connection, End { tgid, server: role == Role::Server, tls, ..End::default() });
     }
 
     pub(crate) fn read(&mut self, tid: u32, connection: Conn, bytes: &str) {
@@ -139,7 +163,7 @@ impl World {
             }
         }
         let (tgid, entered, total) = (end.tgid, self.now + 500, total as u32);
-        let sequence = Some(SEQUENCE.wrapping_add(position as u32));
+        let sequence = (!end.tls).then_some(SEQUENCE.wrapping_add(position as u32));
         let data =
             Data { connection, direction, turn, position, entered, token, cause, sequence, total, head, tail: &[] };
         self.record(tgid, tid, EventKind::Data(data));
@@ -147,7 +171,18 @@ impl World {
 
     pub(crate) fn close(&mut self, connection: Conn) {
         let End { tgid, positions: [inbound_bytes, outbound_bytes], turn, .. } = self.ends[&connection];
-        self.record(tgid, tgid, EventKind::Closed { connection, inbound_bytes, outbound_bytes, turn, decrypted: false });
+        self.record(
+            tgid,
+            tgid,
+            EventKind::Closed { connection, inbound_bytes, outbound_bytes, turn, decrypted: false },
+        );
+    }
+
+    /// The plaintext of a connection that was ciphertext so far shows up elsewhere.
+    pub(crate) fn decrypted(&mut self, connection: Conn) {
+        let End { tgid, positions: [inbound_bytes, outbound_bytes], turn, .. } = self.ends[&connection];
+        let kind = EventKind::Closed { connection, inbound_bytes, outbound_bytes, turn, decrypted: true };
+        self.record(tgid, tgid, kind);
     }
 
     pub(crate) fn exit(&mut self, tgid: u32) {
@@ -225,7 +260,7 @@ impl World {
     }
 }
 
-fn text<'a>(span: &'a Span, key: &str) -> Option<&'a str> {
+pub(crate) fn text<'a>(span: &'a Span, key: &str) -> Option<&'a str> {
     match span.attribute(key) {
         Some(Value::String(text)) => Some(text),
         _ => None,

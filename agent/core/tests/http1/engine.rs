@@ -67,7 +67,8 @@ impl Server {
         let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let ends = Ends::Inet { local: (ip, 80), remote: (ip, 50_000) };
         let (role, connect_seen) = (Role::Server, true);
-        let opened = Opened { connection: 1, sock: 1, peer_sock: 0, inode: 1, netns: 1, role, connect_seen, tls: None, ends };
+        let opened =
+            Opened { connection: 1, sock: 1, peer_sock: 0, inode: 1, netns: 1, role, connect_seen, tls: None, ends };
         server.record(EventKind::Opened(opened));
         server
     }

@@ -183,7 +183,8 @@ impl Flow {
         self.flush(at, records, on_entry);
         self.closed = true;
         let (inbound_bytes, outbound_bytes) = (self.inbound.position(), self.outbound.position());
-        let closed = EventKind::Closed { connection: self.id, inbound_bytes, outbound_bytes, turn: 0, decrypted: false };
+        let closed =
+            EventKind::Closed { connection: self.id, inbound_bytes, outbound_bytes, turn: 0, decrypted: false };
         records.write(at, self.tgid, closed, on_entry);
     }
 

@@ -1,0 +1,100 @@
+//! Plaintext inside TLS, and ciphertext whose plaintext is not seen, or not yet.
+
+use crate::world::{World, text};
+use crate::{OK, get};
+use autospan_abi::PolicyMode;
+use autospan_core::fact::Threads;
+
+/// A record of application data, cut off as the kernel side cuts it.
+const CIPHERTEXT: &str = "\u{17}\u{3}\u{3}\u{1}\u{0}xxxxxxxxxxxxxxxx";
+const SECOND: u64 = 1_000_000_000;
+
+#[test]
+fn https_is_traced_and_its_two_ends_are_joined() {
+    let mut world = World::new();
+    world.process(1, Threads::Owned);
+    world.tls_server(1, 10, 50_000);
+    world.tls_client(1, 20, 40_000);
+    world.tls_server(2, 30, 40_000);
+    for round in ["/first", "/second"] {
+        world.read(100, 10, &get(round));
+        world.write(100, 20, &get("/back"));
+        world.read(200, 30, &get("/back"));
+        world.write(200, 30, OK);
+        world.read(100, 20, OK);
+        world.write(100, 10, OK);
+    }
+    let tree = |path| {
+        format!("server GET {path} 200 [entry]\n  client GET /back 200 [thread]\n    server GET /back 200 [join]\n")
+    };
+    assert_eq!(world.trees(), tree("/first") + &tree("/second"));
+    for span in &world.spans {
+        assert_eq!(text(span, "tls.protocol.version"), Some("1.3"));
+    }
+}
+
+#[test]
+fn pipelined_requests_inside_tls_are_not_joined_by_guessing() {
+    let mut world = World::new();
+    world.tls_client(1, 20, 40_000);
+    world.tls_server(2, 30, 40_000);
+    world.write(100, 20, &(get("/a") + &get("/b")));
+    world.read(200, 30, &(get("/a") + &get("/b")));
+    world.write(200, 30, &(OK.to_owned() + OK));
+    world.read(100, 20, &(OK.to_owned() + OK));
+    let trees = world.trees();
+    assert_eq!(trees.matches("[join]").count(), 0, "{trees}");
+    assert_eq!(trees.matches("server GET").count(), 2, "{trees}");
+}
+
+#[test]
+fn ciphertext_is_ignored_at_once_and_counted_when_nobody_reads_it() {
+    let mut world = World::new();
+    world.server(1, 10, 50_000);
+    world.read(100, 10, CIPHERTEXT);
+    world.settle();
+    let ignored = world.policies.iter().filter(|(_, policy)| policy.mode == PolicyMode::Ignore as u32).count();
+    assert_eq!((ignored, world.counter("connections.unknown_protocol")), (1, 0));
+    assert_eq!(world.counter("connections.tls_unread"), 0, "its plaintext may turn up yet");
+    world.engine.tick(world.now + 3 * SECOND);
+    world.engine.tick(world.now + 4 * SECOND);
+    assert_eq!(world.counter("connections.tls_unread"), 1);
+    world.close(10);
+    assert_eq!(world.counter("connections.tls_unread"), 1, "once");
+}
+
+#[test]
+fn ciphertext_whose_plaintext_turns_up_is_not_unread() {
+    let mut world = World::new();
+    world.server(1, 10, 50_000);
+    world.read(100, 10, CIPHERTEXT);
+    world.decrypted(10);
+    world.tls_server(1, 11, 50_000);
+    world.read(100, 11, &get("/a"));
+    world.write(100, 11, OK);
+    assert_eq!(world.trees(), "server GET /a 200 [entry]\n");
+    world.engine.tick(world.now + 10 * SECOND);
+    assert_eq!(world.counter("connections.tls_unread"), 0);
+}
+
+#[test]
+fn requests_that_nobody_reads_silence_the_second_evidence_until_they_are_read() {
+    let mut world = World::new();
+    world.process(1, Threads::Multiplexed);
+    world.server(1, 10, 50_000);
+    world.server(1, 11, 50_001);
+    world.client(1, 20, 40_000);
+    let call = |world: &mut World| {
+        world.read(100, 11, &get("/a"));
+        world.write(101, 20, &get("/back"));
+        world.read(101, 20, OK);
+        world.write(100, 11, OK);
+    };
+    world.read(102, 10, CIPHERTEXT);
+    call(&mut world);
+    world.decrypted(10);
+    call(&mut world);
+    let trees = world.trees();
+    assert!(trees.contains("client GET /back 200 [ambiguous]"), "{trees}");
+    assert!(trees.contains("  client GET /back 200 [only_request]"), "{trees}");
+}

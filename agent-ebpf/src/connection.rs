@@ -72,7 +72,7 @@ pub(crate) struct Tls {
     pub(crate) state: u8,
     /// Sessions it was bound to so far.
     pub(crate) bindings: u8,
-    /// Ciphertext calls, saturating.
+    /// Calls that were searched, see `TLS_HELLO_CALLS_MAX`.
     pub(crate) calls: u8,
     pad: u8,
     pad2: u32,

@@ -256,7 +256,8 @@ pub(crate) fn free(key: SessionKey) {
 /// Whether the call moved ciphertext whose plaintext is read from the library. Takes what the call tells about sessions.
 #[inline(always)]
 pub(crate) fn is_read_elsewhere(connection: &mut Connection, call: &Call, thread: Thread) -> bool {
-    if connection.tls.state == Tls::NONE && !process::has(thread.tgid, TRAIT_TLS) {
+    let may_be = connection.tls.calls < TLS_HELLO_CALLS_MAX && process::has(thread.tgid, TRAIT_TLS);
+    if connection.tls.state == Tls::NONE && !may_be {
         return false;
     }
     observe(connection, call, (u64::from(thread.tgid) << 32) | u64::from(thread.tid)) != 0
@@ -269,9 +270,11 @@ fn observe(connection: *mut Connection, call: *const Call, thread: u64) -> u64 {
     let thread = Thread { tgid: (thread >> 32) as u32, tid: thread as u32 };
     if connection.tls.state == Tls::NONE {
         if !starts_with_record(call) {
+            connection.tls.calls += 1;
             return 0;
         }
         connection.tls.state = Tls::SEEN;
+        connection.tls.calls = 0;
     }
     counter::bump(Counter::TlsCiphertextCalls);
     if connection.tls.calls < TLS_HELLO_CALLS_MAX && connection.tls.cipher == 0 {

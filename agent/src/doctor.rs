@@ -2,16 +2,14 @@
 
 use crate::kernel::{Capability, Kernel, LoadOptions};
 use crate::privilege;
+use crate::probe::Libraries;
 use crate::process::resource::Host;
 use crate::process::runtime::Language;
 use crate::process::sockets::Listener;
-use crate::process::{Discovery, Identity, Processes, Selector, Snapshot};
+use crate::process::{Discovery, Identity, Processes, Selector};
 use autospan_core::fact::Threads;
 use std::fmt::Write;
 use std::path::PathBuf;
-
-/// Bytes of `/proc/<pid>/maps` that are read.
-const MAPS_BYTES_MAX: u64 = 4 << 20;
 
 /// What was found.
 #[derive(Debug)]
@@ -42,7 +40,10 @@ fn kernel_side(object: Option<PathBuf>) -> (Vec<Capability>, Option<String>) {
         return (Vec::new(), Some(unprivileged.to_string()));
     }
     match Kernel::load(&LoadOptions { object, ..LoadOptions::default() }) {
-        Ok(kernel) => (kernel.capabilities().to_vec(), None),
+        Ok(mut kernel) => {
+            let probes = kernel.probe_capability();
+            (kernel.capabilities().iter().cloned().chain([probes]).collect(), None)
+        }
         Err(error) => (Vec::new(), Some(error.to_string())),
     }
 }
@@ -83,14 +84,20 @@ fn push_services(text: &mut String) {
 
 fn push_service(text: &mut String, pid: u32, identity: &Identity, listeners: &[Listener]) {
     let name = &identity.resource.service_name;
+    let tls = Tls::of(pid, identity.runtime.language);
     let _ = writeln!(text, "  {pid:<8}{name:<24}{:<16}{}", identity.runtime.to_string(), places(listeners));
     let _ = writeln!(
         text,
-        "          traced: HTTP/1.0 and 1.1 in the clear, over TCP and unix sockets; {}",
+        "          traced: HTTP/1.0 and 1.1 over TCP and unix sockets, {}; {}",
+        if tls.read.is_empty() {
+            "in the clear".to_owned()
+        } else {
+            format!("in the clear and inside TLS ({})", tls.read.join(", "))
+        },
         parents(identity)
     );
-    if let Some(library) = tls_library(pid, identity.runtime.language) {
-        let _ = writeln!(text, "          not traced: TLS connections ({library}); their content cannot be read yet");
+    for loss in &tls.lost {
+        let _ = writeln!(text, "          not traced: TLS connections: {loss}");
     }
 }
 
@@ -120,18 +127,27 @@ fn parents(identity: &Identity) -> &'static str {
     }
 }
 
-/// What the process would speak TLS with.
-fn tls_library(pid: u32, language: Language) -> Option<String> {
-    const LIBRARIES: [&str; 5] = ["libssl.so", "libssl-", "libgnutls.so", "libssl3.so", "libboringssl"];
-    match language {
-        Language::NodeJs => return Some("OpenSSL inside Node".to_owned()),
-        Language::Go => return Some("crypto/tls of Go".to_owned()),
-        Language::Java => return Some("JSSE".to_owned()),
-        _ => {}
+/// What the process speaks TLS with, and whether that can be read.
+#[derive(Debug, Default)]
+struct Tls {
+    read: Vec<String>,
+    lost: Vec<String>,
+}
+
+impl Tls {
+    fn of(pid: u32, language: Language) -> Self {
+        let mut libraries = Libraries::default();
+        libraries.mapped(pid);
+        let mut tls = Self::default();
+        for recognised in libraries.of(pid) {
+            tls.read.extend(recognised.what.iter().map(ToString::to_string));
+            tls.lost.extend(recognised.loss.clone());
+        }
+        if language == Language::Java {
+            tls.lost.push("JSSE, Java's own, has no functions to probe".to_owned());
+        }
+        tls
     }
-    let maps = Snapshot::read(pid)?.read_text("maps", MAPS_BYTES_MAX)?;
-    let files = maps.lines().filter_map(|line| line.rsplit('/').next());
-    files.into_iter().find(|file| LIBRARIES.iter().any(|library| file.starts_with(library))).map(str::to_owned)
 }
 
 fn push_verdict(text: &mut String, obstacle: Option<&str>) {

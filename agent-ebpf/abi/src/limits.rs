@@ -38,7 +38,8 @@ pub const TLS_READS_MAX: u32 = 4_096;
 pub const TLS_BINDINGS_MAX: u8 = 4;
 /// How long after a read of ciphertext the TLS call that consumes it may come.
 pub const TLS_READ_KEPT_NS: u64 = 1_000_000_000;
-/// Ciphertext calls of a connection in which its ServerHello is looked for.
+/// Calls of a connection in which a first TLS record is looked for, and then those in which its ServerHello is: some
+/// protocols ask for TLS in the clear.
 pub const TLS_HELLO_CALLS_MAX: u8 = 16;
 
 /// iovec segments of one call that are captured; the rest is only counted.

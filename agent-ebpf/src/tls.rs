@@ -93,9 +93,20 @@ enum Standing {
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct CiphertextRead {
+    /// Or [`CiphertextRead::SEVERAL`].
     sock: u64,
     inode: u64,
     at: u64,
+}
+
+impl CiphertextRead {
+    /// Another connection's was still waiting for its session: who reads first and decrypts later leaves no evidence.
+    const SEVERAL: u64 = 0;
+
+    #[inline(always)]
+    fn is_fresh(&self, now: u64) -> bool {
+        now - self.at <= TLS_READ_KEPT_NS
+    }
 }
 
 /// How a call of a library says how many bytes it moved.
@@ -363,7 +374,11 @@ fn look_for_hello(connection: &mut Connection, call: &Call) {
 #[inline(always)]
 fn remember_read(socket: Socket, thread: Thread) {
     // SAFETY: the helper has no preconditions.
-    let read = CiphertextRead { sock: socket.sock.0, inode: socket.inode, at: unsafe { bpf_ktime_get_ns() } };
+    let mut read = CiphertextRead { sock: socket.sock.0, inode: socket.inode, at: unsafe { bpf_ktime_get_ns() } };
+    // SAFETY: only this thread writes its entry.
+    if unsafe { TLS_READS.get(thread.tid) }.is_some_and(|last| last.sock != read.sock && last.is_fresh(read.at)) {
+        read.sock = CiphertextRead::SEVERAL;
+    }
     if TLS_READS.insert(thread.tid, read, 0).is_err() {
         counter::bump(Counter::LostTlsFull);
     }
@@ -387,7 +402,7 @@ fn follows_read(key: SessionKey, thread: Thread) {
     let Some(read) = (unsafe { TLS_READS.get(thread.tid) }).copied() else { return };
     let _ = TLS_READS.remove(thread.tid);
     // SAFETY: the helper has no preconditions.
-    if unsafe { bpf_ktime_get_ns() } - read.at > TLS_READ_KEPT_NS {
+    if !read.is_fresh(unsafe { bpf_ktime_get_ns() }) || read.sock == CiphertextRead::SEVERAL {
         return;
     }
     let socket = Socket { sock: Sock(read.sock), inode: read.inode };

@@ -3,6 +3,7 @@
 //! Needs root; says so and passes where it is not.
 
 mod rig;
+mod tls;
 
 use std::io::{Read, Seek};
 use std::sync::Arc;
@@ -357,6 +358,6 @@ fn the_programs_can_tell_what_they_do() {
     assert!(lines.contains(&format!("process {} is traced", rig.python.pid())), "{lines}");
 }
 
-fn counter(rig: &Rig, wanted: Counter) -> u64 {
+pub(crate) fn counter(rig: &Rig, wanted: Counter) -> u64 {
     rig.kernel.counters().into_iter().find(|(counter, _)| *counter == wanted).map_or(0, |(_, count)| count)
 }

@@ -119,6 +119,20 @@ impl Rig {
         });
     }
 
+    /// Waits for this many records of what passed inside TLS.
+    pub(crate) fn wait_for_plaintext(&mut self, records: usize) {
+        self.wait(&format!("{records} records of plaintext"), |events| {
+            let inside = |id| {
+                events
+                    .iter()
+                    .any(|event| matches!(event.kind, EventKind::Opened(o) if o.connection == id && o.tls.is_some()))
+            };
+            let data =
+                events.iter().filter(|event| matches!(event.kind, EventKind::Data(data) if inside(data.connection)));
+            data.count() >= records
+        });
+    }
+
     pub(crate) fn events(&self) -> Vec<Event<'_>> {
         parse(&self.records)
     }

@@ -28,7 +28,7 @@ impl Probes {
         }
         let mut ordered: Vec<&Probe> = probes.iter().collect();
         // Returns first, so that no entry waits for a return that is not hooked.
-        ordered.sort_by_key(|probe| !is_return(probe.program));
+        ordered.sort_by_key(|probe| !ends_call(probe.program));
         let mut links = Vec::with_capacity(ordered.len());
         for probe in ordered {
             links.push(self.attach_one(ebpf, path, probe)?);
@@ -69,7 +69,7 @@ impl Probes {
     }
 }
 
-fn is_return(program: ProbeProgram) -> bool {
+fn ends_call(program: ProbeProgram) -> bool {
     matches!(program, ProbeProgram::TlsReturn | ProbeProgram::GoTlsReturn)
 }
 

@@ -4,6 +4,10 @@
 use crate::kernel::Kernel;
 use crate::probe::{Libraries, ProbeChange, ProbeProgram, Recognised};
 use autospan_abi::process::{TRAIT_GO, TRAIT_TLS};
+use std::collections::BTreeSet;
+
+/// Losses remembered as reported.
+const REPORTED_MAX: usize = 256;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -11,6 +15,8 @@ pub(super) struct Probing {
     libraries: Libraries,
     /// A refusal was reported: what one file meets, all do.
     refused: bool,
+    /// Losses that were reported.
+    reported: BTreeSet<String>,
 }
 
 // === impl Probing ===
@@ -20,6 +26,7 @@ impl Probing {
     pub(super) fn look(&mut self, kernel: &mut Kernel, pid: u32) {
         let changes = self.libraries.mapped(pid);
         self.apply(kernel, pid, changes);
+        self.report_losses(pid);
         let traits = self.libraries.of(pid).map(traits).fold(0, |all, more| all | more);
         if traits != 0 {
             kernel.add_traits(pid, traits);
@@ -42,16 +49,26 @@ impl Probing {
             match change {
                 ProbeChange::Detach { file } => kernel.detach_probes(file),
                 ProbeChange::Attach { file, path, recognised } => {
-                    if let Some(loss) = &recognised.loss {
-                        tracing::warn!(pid, "TLS of this process cannot be read: {loss}");
-                    }
                     match kernel.attach_probes(file, &path, &recognised.probes) {
                         Ok(()) => {
                             tracing::debug!(pid, what = ?recognised.what, probes = recognised.probes.len(), "attached")
                         }
-                        Err(loss) => self.refuse(pid, &loss.why, &loss.remedy),
+                        Err(loss) => {
+                            self.libraries.attach_failed(file);
+                            self.refuse(pid, &loss.why, &loss.remedy);
+                        }
                     }
                 }
+            }
+        }
+    }
+
+    /// Each once: a service has many processes.
+    fn report_losses(&mut self, pid: u32) {
+        for loss in self.libraries.of(pid).filter_map(|recognised| recognised.loss.as_ref()) {
+            if self.reported.len() < REPORTED_MAX && !self.reported.contains(loss) {
+                tracing::warn!(pid, "TLS of this process cannot be read: {loss}");
+                self.reported.insert(loss.clone());
             }
         }
     }

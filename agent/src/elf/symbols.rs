@@ -5,7 +5,7 @@ use super::{Elf, Section, Source, WINDOW_BYTES};
 use object::LittleEndian as Le;
 use object::elf;
 use std::collections::HashMap;
-use std::ops::ControlFlow::{Break, Continue};
+use std::ops::ControlFlow::{self, Break, Continue};
 
 /// Symbols of a table that are looked at; a browser with all its symbols has two million.
 const SYMBOLS_MAX: u64 = 4 << 20;
@@ -73,12 +73,9 @@ impl<S: Source + ?Sized> Elf<'_, S> {
     }
 
     /// Goes through the names of the dynamic symbols, of versions and of needed libraries.
-    pub fn dynamic_strings(&self, mut each: impl FnMut(&[u8])) {
+    pub fn dynamic_strings(&self, mut each: impl FnMut(&[u8]) -> ControlFlow<()>) {
         if let Some(section) = self.section(".dynstr") {
-            self.strings(section.range.clone(), |_, string| {
-                each(string);
-                Continue(())
-            });
+            self.strings(section.range.clone(), |_, string| each(string));
         }
     }
 }

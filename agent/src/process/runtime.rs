@@ -2,17 +2,15 @@
 //! and one that lies about itself is `Unknown`.
 
 use super::snapshot::Snapshot;
+use crate::elf::{Elf, Source};
 use autospan_core::fact::Threads;
-use object::read::elf::{FileHeader, SectionHeader};
-use object::{Endianness, ReadCache, ReadRef, elf};
 use std::collections::HashMap;
 use std::fs::File;
+use std::ops::ControlFlow::{Break, Continue};
 use std::os::unix::fs::MetadataExt;
 
 /// Files remembered.
 const FILES_MAX: usize = 4_096;
-/// Bytes of a symbol name table that are searched; Node's has 8 MB.
-const NAMES_BYTES_MAX: u64 = 64 << 20;
 /// Bytes of `/proc/<pid>/maps` that are read.
 const MAPS_BYTES_MAX: u64 = 4 << 20;
 const VERSION_BYTES_MAX: usize = 64;
@@ -104,7 +102,7 @@ impl Recogniser {
         if let Some(known) = self.files.get(&key) {
             return known.clone();
         }
-        let runtime = recognise_file(file);
+        let runtime = recognise_file(&file);
         if self.files.len() >= FILES_MAX {
             self.files.clear();
         }
@@ -114,41 +112,16 @@ impl Recogniser {
 }
 
 /// Recognises an ELF file by what is in it; anything else is `Unknown`.
-pub fn recognise_file(file: File) -> Runtime {
-    let cache = ReadCache::new(file);
-    match elf::FileHeader64::<Endianness>::parse(&cache) {
-        Ok(header) => recognise_elf(header, &cache).unwrap_or_default(),
-        Err(_) => Runtime::default(),
+pub fn recognise_file<S: Source + ?Sized>(file: &S) -> Runtime {
+    let Some(elf) = Elf::parse(file) else { return Runtime::default() };
+    if let Some(version) = elf.go_version() {
+        return Runtime { language: Language::Go, version };
     }
-}
-
-type Elf = elf::FileHeader64<Endianness>;
-
-fn recognise_elf(header: &Elf, data: &ReadCache<File>) -> Option<Runtime> {
-    let endian = header.endian().ok()?;
-    let sections = header.sections(endian, data).ok()?;
-    if let Some((_, build)) = sections.section_by_name(endian, b".go.buildinfo") {
-        return Some(Runtime { language: Language::Go, version: go_version(bounded(build, endian, data, 4 << 10)?) });
-    }
-    let (_, names) = sections.section_by_name(endian, b".dynstr")?;
-    let names = bounded(names, endian, data, NAMES_BYTES_MAX)?;
-    let language = by_symbols(names);
-    (language != Language::Unknown).then_some(Runtime { language, version: None })
-}
-
-/// The start of a section, at most `limit` bytes.
-fn bounded<'d>(
-    section: &elf::SectionHeader64<Endianness>,
-    endian: Endianness,
-    data: &'d ReadCache<File>,
-    limit: u64,
-) -> Option<&'d [u8]> {
-    let (offset, size) = section.file_range(endian)?;
-    data.read_bytes_at(offset, size.min(limit)).ok()
+    Runtime { language: by_symbols(&elf), version: None }
 }
 
 /// Names that only the interpreter itself, or a program that embeds it, has in its dynamic symbols.
-fn by_symbols(names: &[u8]) -> Language {
+fn by_symbols<S: Source + ?Sized>(elf: &Elf<'_, S>) -> Language {
     const MARKS: [(&[u8], Language); 4] = [
         (b"PyContext_Type", Language::CPython),
         (b"_ZN4node5StartEiPPc", Language::NodeJs),
@@ -156,27 +129,14 @@ fn by_symbols(names: &[u8]) -> Language {
         (b"php_module_startup", Language::Php),
     ];
     let mut language = Language::Unknown;
-    for name in names.split(|&b| b == 0) {
-        if let Some((_, found)) = MARKS.iter().find(|(mark, _)| *mark == name) {
+    elf.dynamic_strings(|name| match MARKS.iter().find(|(mark, _)| *mark == name) {
+        Some((_, found)) => {
             language = *found;
-            break;
+            Break(())
         }
-    }
+        None => Continue(()),
+    });
     language
-}
-
-/// `.go.buildinfo` of Go ≥ 1.18: 32 bytes of header, whose flags byte has bit 1 set, then the version's length (varint)
-/// and text.
-fn go_version(section: &[u8]) -> Option<String> {
-    const FLAGS_AT: usize = 15;
-    const INLINE_STRINGS: u8 = 2;
-    section.starts_with(b"\xff Go buildinf:").then_some(())?;
-    (section.get(FLAGS_AT)? & INLINE_STRINGS != 0).then_some(())?;
-    let (&len, rest) = section.get(32..)?.split_first()?;
-    // A version is far shorter than the 128 bytes that would need a second length byte.
-    let text = std::str::from_utf8(rest.get(..usize::from(len))?).ok()?;
-    let version = text.split([' ', '\n']).next()?.strip_prefix("go")?;
-    (version.len() <= VERSION_BYTES_MAX).then(|| version.to_owned())
 }
 
 fn by_name(executable: &str) -> Language {
@@ -219,13 +179,6 @@ fn version_after(text: &str, prefix: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
-
-    fn recognise_bytes(bytes: &[u8]) -> Runtime {
-        let mut file = tempfile::tempfile().expect("a file");
-        file.write_all(bytes).expect("write");
-        recognise_file(file)
-    }
 
     /// Real interpreters, where the machine has them.
     #[test]
@@ -237,7 +190,7 @@ mod tests {
             ("/usr/bin/node", Language::NodeJs),
         ] {
             let Ok(file) = File::open(path) else { continue };
-            assert_eq!(recognise_file(file).language, language, "{path}");
+            assert_eq!(recognise_file(&file).language, language, "{path}");
             seen += 1;
         }
         eprintln!("{seen} interpreters recognised");
@@ -246,35 +199,22 @@ mod tests {
     #[test]
     fn this_test_is_native() {
         let own = File::open(std::env::current_exe().expect("own path")).expect("own file");
-        assert_eq!(recognise_file(own), Runtime::default());
+        assert_eq!(recognise_file(&own), Runtime::default());
     }
 
     #[test]
     fn files_that_lie() {
         for bytes in [&b""[..], b"\x7fELF", b"#!/bin/sh\n", &[0xff; 4096]] {
-            assert_eq!(recognise_bytes(bytes), Runtime::default());
+            assert_eq!(recognise_file(bytes), Runtime::default());
         }
         let mut own = std::fs::read(std::env::current_exe().expect("own path")).expect("own file");
         own.truncate(own.len() / 2);
-        assert_eq!(recognise_bytes(&own), Runtime::default(), "the section table is cut off");
+        assert_eq!(recognise_file(own.as_slice()), Runtime::default(), "the section table is cut off");
         for at in 0..64 {
             let mut head = own[..4096].to_vec();
             head[at] ^= 0xff;
-            recognise_bytes(&head);
+            recognise_file(head.as_slice());
         }
-    }
-
-    #[test]
-    fn go_build_information() {
-        let mut section = b"\xff Go buildinf:\x08\x02".to_vec();
-        section.resize(32, 0);
-        section.extend_from_slice(b"\x08go1.27.3rest");
-        assert_eq!(go_version(&section).as_deref(), Some("1.27.3"));
-        section[32] = 0x7f;
-        assert_eq!(go_version(&section), None, "the length lies");
-        section[15] = 0;
-        assert_eq!(go_version(&section), None, "an older layout");
-        assert_eq!(go_version(b""), None);
     }
 
     #[test]

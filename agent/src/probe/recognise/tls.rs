@@ -111,11 +111,14 @@ fn full_version(text: &[u8]) -> Option<String> {
 /// `3` of `libssl.so.3`, `1.1.1` where a symbol version says so.
 fn soname_version<S: Source + ?Sized>(elf: &Elf<'_, S>) -> Option<String> {
     let mut found = None;
-    elf.dynamic_strings(|string| match string {
-        b"OPENSSL_1_1_1" => found = Some("1.1.1"),
-        b"libssl.so.3" => found = Some("3"),
-        b"libssl.so.1.1" if found.is_none() => found = Some("1.1"),
-        _ => {}
+    elf.dynamic_strings(|string| {
+        match string {
+            b"OPENSSL_1_1_1" => found = Some("1.1.1"),
+            b"libssl.so.3" => found = Some("3"),
+            b"libssl.so.1.1" if found.is_none() => found = Some("1.1"),
+            _ => {}
+        }
+        Continue(())
     });
     found.map(str::to_owned)
 }

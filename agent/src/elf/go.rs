@@ -1,17 +1,32 @@
-//! What the Go linker writes into every executable, stripped or not.
+//! What the Go linker writes into every executable, stripped or not: its version.
 
 use super::{Elf, Source};
+use std::ops::ControlFlow::Break;
 
+const MAGIC: &[u8] = b"\xff Go buildinf:";
 /// Bytes of `.go.buildinfo` that are read: its header and the version come first.
-const BUILDINFO_BYTES_MAX: u64 = 256;
+const BUILDINFO_BYTES_MAX: u64 = 128;
 const VERSION_BYTES_MAX: usize = 64;
 
 impl<S: Source + ?Sized> Elf<'_, S> {
     /// Was this linked by Go, and by which version, where that can be read? `1.27.3`.
     pub fn go_version(&self) -> Option<Option<String>> {
-        let range = &self.section(".go.buildinfo")?.range;
-        let end = range.end.min(range.start.saturating_add(BUILDINFO_BYTES_MAX));
-        Some(self.read(range.start..end).and_then(|section| version(&section)))
+        let start = match self.section(".go.buildinfo") {
+            Some(section) => section.range.start,
+            None if self.sections.is_empty() => self.find_build_information()?,
+            None => return None,
+        };
+        Some(version(&self.read_up_to(start..start.saturating_add(BUILDINFO_BYTES_MAX))))
+    }
+
+    /// In a file that lost its section headers.
+    fn find_build_information(&self) -> Option<u64> {
+        let mut start = None;
+        self.search(&self.data(), &[MAGIC], |found| {
+            start = Some(found.offset);
+            Break(())
+        });
+        start
     }
 }
 
@@ -20,7 +35,7 @@ impl<S: Source + ?Sized> Elf<'_, S> {
 fn version(section: &[u8]) -> Option<String> {
     const FLAGS_AT: usize = 15;
     const INLINE_STRINGS: u8 = 2;
-    section.starts_with(b"\xff Go buildinf:").then_some(())?;
+    section.starts_with(MAGIC).then_some(())?;
     (section.get(FLAGS_AT)? & INLINE_STRINGS != 0).then_some(())?;
     let (&len, rest) = section.get(32..)?.split_first()?;
     // A version is far shorter than the 128 bytes that would need a second length byte.

@@ -4,11 +4,13 @@
 //! 64-bit little-endian files only, which is what this agent's kernels run.
 
 pub mod go;
+mod relocations;
 mod strings;
 mod symbols;
 #[cfg(test)]
 pub mod testing;
 
+pub use strings::Match;
 pub use symbols::Function;
 
 use object::LittleEndian as Le;
@@ -21,7 +23,7 @@ use std::os::unix::fs::FileExt;
 
 /// Bytes that are read of one file, repeated reads included. The largest tables there are (strings and symbols of a
 /// browser) fit.
-const FILE_BYTES_MAX: u64 = 512 << 20;
+const FILE_BYTES_MAX: u64 = 256 << 20;
 const SEGMENTS_MAX: u16 = 256;
 const SECTIONS_MAX: u16 = 4_096;
 /// Bytes of the section names, all together.
@@ -193,21 +195,28 @@ impl<'s, S: Source + ?Sized> Elf<'s, S> {
         self.offset_in(address, |_| true)
     }
 
+    /// Where in memory a byte of the file is.
+    pub fn address(&self, offset: u64) -> Option<u64> {
+        let holds = |segment: &&Segment| offset.checked_sub(segment.offset).is_some_and(|at| at < segment.size);
+        let segment = self.segments.iter().find(holds)?;
+        Some(offset - segment.offset + segment.address)
+    }
+
     fn offset_in(&self, address: u64, wanted: impl Fn(&Segment) -> bool) -> Option<u64> {
-        let holds = |segment: &&Segment| wanted(segment) && address.checked_sub(segment.address) < Some(segment.size);
-        let segment = self.segments.iter().filter(|segment| segment.address <= address).find(holds)?;
+        let inside = |segment: &Segment| address.checked_sub(segment.address).is_some_and(|at| at < segment.size);
+        let segment = self.segments.iter().find(|segment| wanted(segment) && inside(segment))?;
         Some(address - segment.address + segment.offset)
     }
 
     /// Where constants are: `.rodata`, or all that is mapped and not code in a file without it.
     pub fn constants(&self) -> Vec<Range<u64>> {
-        match self.section(".rodata") {
-            Some(section) => vec![section.range.clone()],
-            None => {
-                let data = self.segments.iter().filter(|segment| !segment.executable);
-                data.map(|segment| segment.offset..segment.offset + segment.size).collect()
-            }
-        }
+        self.section(".rodata").map_or_else(|| self.data(), |section| vec![section.range.clone()])
+    }
+
+    /// Where all that is mapped and not code is.
+    pub fn data(&self) -> Vec<Range<u64>> {
+        let data = self.segments.iter().filter(|segment| !segment.executable);
+        data.map(|segment| segment.offset..segment.offset + segment.size).collect()
     }
 
     /// The bytes of a range, at most [`RANGE_BYTES_MAX`]. `None` where they are not all there.
@@ -216,6 +225,22 @@ impl<'s, S: Source + ?Sized> Elf<'s, S> {
         let mut bytes = vec![0; usize::try_from(len).ok()?];
         self.read_exact(range.start, &mut bytes)?;
         Some(bytes)
+    }
+
+    /// The bytes of a range as far as the file goes.
+    pub fn read_up_to(&self, range: Range<u64>) -> Vec<u8> {
+        let len = range.end.saturating_sub(range.start).min(RANGE_BYTES_MAX);
+        let mut bytes = vec![0; len as usize];
+        let read = self.read_some(range.start, &mut bytes);
+        bytes.truncate(read);
+        bytes
+    }
+
+    /// A word of the file.
+    pub fn read_u64(&self, offset: u64) -> Option<u64> {
+        let mut bytes = [0; 8];
+        self.read_exact(offset, &mut bytes)?;
+        Some(u64::from_le_bytes(bytes))
     }
 
     fn read_pod<'b, T: Pod>(&self, offset: u64, bytes: &'b mut [u8]) -> Option<&'b T> {

@@ -7,8 +7,19 @@ use std::ops::Range;
 
 /// Bytes of a text that are looked at: no name that is looked for is longer, nor what follows a mark.
 pub(super) const TEXT_BYTES_MAX: usize = 128;
-/// Bytes of constants that are searched; Node has 47 MB.
-const CONSTANTS_BYTES_MAX: u64 = 64 << 20;
+/// Bytes that are searched at once; Node has 47 MB of constants.
+const SEARCH_BYTES_MAX: u64 = 64 << 20;
+
+/// Where a mark was found.
+#[derive(Clone, Copy, Debug)]
+pub struct Match<'b> {
+    /// Index of the mark.
+    pub mark: usize,
+    /// In the file.
+    pub offset: u64,
+    /// The mark and what follows, up to [`TEXT_BYTES_MAX`] bytes.
+    pub text: &'b [u8],
+}
 
 /// A piece of a range.
 struct Window<'b> {
@@ -36,25 +47,25 @@ impl<S: Source + ?Sized> Elf<'_, S> {
         });
     }
 
-    /// Searches the file's constants for marks: which mark was found, and what is there from the mark on, up to
-    /// [`TEXT_BYTES_MAX`] bytes.
-    pub fn search(&self, marks: &[&str], mut found: impl FnMut(usize, &[u8]) -> ControlFlow<()>) {
-        let finders: Vec<_> = marks.iter().map(|mark| memmem::Finder::new(mark.as_bytes())).collect();
-        let mut in_window = |window: Window<'_>| {
-            // What begins later is found again in the next window, with all that follows it.
-            let end = if window.last { window.bytes.len() } else { window.bytes.len() - TEXT_BYTES_MAX };
-            for (i, finder) in finders.iter().enumerate() {
-                for at in finder.find_iter(window.bytes).take_while(|at| *at < end) {
-                    found(i, &window.bytes[at..window.bytes.len().min(at + TEXT_BYTES_MAX)])?;
-                }
-            }
-            Continue(())
-        };
-        let mut left = CONSTANTS_BYTES_MAX;
-        for range in self.constants() {
+    /// Searches parts of the file for marks.
+    pub fn search(&self, ranges: &[Range<u64>], marks: &[&[u8]], mut found: impl FnMut(Match<'_>) -> ControlFlow<()>) {
+        let finders: Vec<_> = marks.iter().map(memmem::Finder::new).collect();
+        let mut left = SEARCH_BYTES_MAX;
+        for range in ranges {
             let range = range.start..range.end.min(range.start.saturating_add(left));
             left -= range.end.saturating_sub(range.start);
-            if self.windows(range, &mut in_window).is_break() {
+            let flow = self.windows(range.clone(), |window| {
+                // What begins later is found again in the next window, with all that follows it.
+                let end = if window.last { window.bytes.len() } else { window.bytes.len() - TEXT_BYTES_MAX };
+                for (mark, finder) in finders.iter().enumerate() {
+                    for at in finder.find_iter(window.bytes).take_while(|at| *at < end) {
+                        let text = &window.bytes[at..window.bytes.len().min(at + TEXT_BYTES_MAX)];
+                        found(Match { mark, offset: range.start + window.offset + at as u64, text })?;
+                    }
+                }
+                Continue(())
+            });
+            if flow.is_break() {
                 break;
             }
         }

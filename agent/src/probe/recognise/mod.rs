@@ -1,5 +1,6 @@
 //! What one ELF file holds that a kernel program must see. Pure: bytes in, a plan out.
 
+mod go;
 mod tls;
 
 use super::plan::{Probe, Recognised};
@@ -13,6 +14,7 @@ pub fn recognise<S: Source + ?Sized>(source: &S) -> Recognised {
     let mut recognised = Recognised::default();
     if let Some(elf) = Elf::parse(source) {
         tls::recognise(&elf, &mut recognised);
+        go::recognise(&elf, &mut recognised);
     }
     finish(&mut recognised.probes);
     recognised

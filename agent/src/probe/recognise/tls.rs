@@ -90,8 +90,8 @@ fn gnutls<S: Source + ?Sized>(elf: &Elf<'_, S>) -> Component {
 /// `3.0.17` of a text `OpenSSL 3.0.17 1 Jul 2025` among the constants. A shared libssl has none: libcrypto has it.
 pub(super) fn version_text<S: Source + ?Sized>(elf: &Elf<'_, S>, mark: &str) -> Option<String> {
     let mut version = None;
-    elf.search(&[mark], |_, text| {
-        version = full_version(&text[mark.len()..]);
+    elf.search(&elf.constants(), &[mark.as_bytes()], |found| {
+        version = full_version(&found.text[mark.len()..]);
         if version.is_some() { Break(()) } else { Continue(()) }
     });
     version

@@ -1,0 +1,65 @@
+//! Go's own TLS, `crypto/tls`, in executables of any kind: stripped or not, position-independent or not, linked by Go or
+//! by a C toolchain.
+//!
+//! Arguments are in registers, as of [Go's internal ABI](https://go.dev/s/regabi), since Go 1.17 on x86-64 and 1.18 on
+//! AArch64. A return probe would break a goroutine whose stack moves: each return instruction gets a probe of its own.
+
+mod code;
+mod functab;
+#[cfg(test)]
+mod tests;
+
+use super::Probe;
+use crate::elf::{Elf, Function, Machine, Source};
+use crate::probe::plan::{Component, ProbeProgram, Recognised};
+use ProbeProgram::{GoTlsRead, GoTlsReturn, GoTlsWrite};
+
+const FUNCTIONS: [(&str, ProbeProgram); 2] =
+    [("crypto/tls.(*Conn).Read", GoTlsRead), ("crypto/tls.(*Conn).Write", GoTlsWrite)];
+
+/// Adds what an executable linked by Go has of `crypto/tls`.
+pub(super) fn recognise<S: Source + ?Sized>(elf: &Elf<'_, S>, recognised: &mut Recognised) {
+    let Some(version) = elf.go_version() else { return };
+    let probes = match functions(elf) {
+        Ok(functions) if functions.is_empty() => return,
+        Ok(_) if !has_register_abi(elf.machine, version.as_deref()) => Err("only Go 1.17 and newer is understood"),
+        Ok(functions) => functions.iter().map(|function| probes(elf, function)).collect::<Result<Vec<_>, _>>(),
+        Err(reason) => Err(reason),
+    };
+    let component = Component { name: "Go crypto/tls", version };
+    match probes {
+        Ok(probes) => recognised.probes.extend(probes.into_iter().flatten()),
+        Err(reason) => recognised.loss = Some(format!("{component} cannot be read: {reason}")),
+    }
+    recognised.what.push(component);
+}
+
+/// The functions that are there. An error is why nobody can know.
+fn functions<S: Source + ?Sized>(elf: &Elf<'_, S>) -> Result<Vec<Function>, &'static str> {
+    let names = FUNCTIONS.map(|(name, _)| name);
+    let by_symbols = elf.functions(&names);
+    if by_symbols.is_empty() { functab::functions(elf, &names) } else { Ok(by_symbols) }
+}
+
+fn has_register_abi(machine: Machine, version: Option<&str>) -> bool {
+    let since = match machine {
+        Machine::X86_64 => 17,
+        Machine::Aarch64 => 18,
+        Machine::Other => return false,
+    };
+    // `1.27.3`, `1.28rc1`, `1.27-custom`. A version that cannot be read is of Go ≤ 1.17, or none that this agent knows.
+    let minor = version.and_then(|version| version.strip_prefix("1."));
+    let digits = minor.and_then(|minor| minor.split(|c: char| !c.is_ascii_digit()).next());
+    digits.and_then(|digits| digits.parse::<u32>().ok()).is_some_and(|minor| minor >= since)
+}
+
+/// A probe at a function's entry, and one at each of its returns.
+fn probes<S: Source + ?Sized>(elf: &Elf<'_, S>, function: &Function) -> Result<Vec<Probe>, &'static str> {
+    let code = code::read(elf, function).ok_or("a function is not in the file's code")?;
+    let offsets = code::offsets(elf.machine, &code, function.address).ok_or("its code was not understood")?;
+    let offset = |at: u64| elf.code_offset(function.address + at);
+    let returns = offsets.returns.iter().map(|at| (*at, GoTlsReturn));
+    let places = [(offsets.entry, FUNCTIONS[function.name].1)].into_iter().chain(returns);
+    let probe = |(at, program)| Some(Probe { offset: offset(at)?, program });
+    places.map(probe).collect::<Option<_>>().ok_or("a function is not in the file's code")
+}

@@ -1,0 +1,177 @@
+use crate::elf::testing::{AARCH64, CODE_BASE, CODE_OFFSET, Image};
+use crate::probe::plan::{ProbeProgram, Recognised};
+use crate::probe::recognise::recognise;
+use ProbeProgram::{GoTlsRead, GoTlsReturn, GoTlsWrite};
+
+/// `cmp 16(%r14), %rsp; jbe +2; push %rbp; ret; ret; jmp start`.
+const X86_64: [u8; 11] = [0x49, 0x3b, 0x66, 0x10, 0x76, 0x03, 0x55, 0xc3, 0xc3, 0xeb, 0xf5];
+/// `nop; ret; b start`.
+const ARM64: [u8; 12] = [0x1f, 0x20, 0x03, 0xd5, 0xc0, 0x03, 0x5f, 0xd6, 0xfe, 0xff, 0xff, 0x17];
+const READ: &str = "crypto/tls.(*Conn).Read";
+const WRITE: &str = "crypto/tls.(*Conn).Write";
+
+fn build_information(version: &str) -> Vec<u8> {
+    let mut section = b"\xff Go buildinf:\x08\x02".to_vec();
+    section.resize(32, 0);
+    section.push(version.len() as u8);
+    section.extend(version.bytes());
+    section
+}
+
+/// Two functions that follow each other from 16 bytes after the start of the code on.
+fn code(function: &[u8]) -> Vec<u8> {
+    [&[0xcc; 16], function, function].concat()
+}
+
+/// A table with these functions, of equal size; `text` as in the header.
+fn functab(text: u64, names: [&str; 2], size: usize) -> Vec<u8> {
+    const HEADER: u64 = 72;
+    let strings = format!("\0{}\0{}\0", names[0], names[1]);
+    let places = [1, 2 + names[0].len() as u32];
+    let entries = HEADER + strings.len() as u64;
+    let mut table = vec![0xf1, 0xff, 0xff, 0xff, 0, 0, 1, 8];
+    table.extend([2, 0, text, HEADER, entries, entries, entries, entries].map(u64::to_le_bytes).concat());
+    table.extend(strings.bytes());
+    let [first, second, end] = [16, 16 + size as u32, 16 + 2 * size as u32];
+    let words = [first, 20, second, 28, end, first, places[0], second, places[1]];
+    table.extend(words.map(u32::to_le_bytes).concat());
+    table
+}
+
+fn stripped(version: &str, text: u64) -> Image {
+    let table = functab(text, [READ, WRITE], X86_64.len());
+    let sections = vec![(".go.buildinfo", build_information(version)), (".gopclntab", table)];
+    Image { code: code(&X86_64), sections, ..Image::default() }
+}
+
+fn with_symbols(version: &str) -> Image {
+    let function = |name: &str, at| (name.to_owned(), Some(at), X86_64.len() as u64);
+    let symbols = vec![function(READ, 16), function(WRITE, 16 + X86_64.len() as u64)];
+    let sections = vec![(".go.buildinfo", build_information(version))];
+    Image { code: code(&X86_64), symbols, sections, ..Image::default() }
+}
+
+fn probes(recognised: &Recognised) -> Vec<(u64, ProbeProgram)> {
+    recognised.probes.iter().map(|probe| (probe.offset - CODE_OFFSET, probe.program)).collect()
+}
+
+const EXPECTED: [(u64, ProbeProgram); 6] = [
+    (16 + 6, GoTlsRead),
+    (16 + 7, GoTlsReturn),
+    (16 + 8, GoTlsReturn),
+    (27 + 6, GoTlsWrite),
+    (27 + 7, GoTlsReturn),
+    (27 + 8, GoTlsReturn),
+];
+
+#[test]
+fn by_symbols() {
+    let recognised = recognise(with_symbols("go1.27.3").build().as_slice());
+    assert_eq!(probes(&recognised), EXPECTED);
+    assert_eq!(recognised.what[0].to_string(), "Go crypto/tls 1.27.3");
+    assert_eq!(recognised.loss, None);
+}
+
+#[test]
+fn by_the_runtimes_table() {
+    // Relative to the section `.text`, and to where the header says.
+    assert_eq!(probes(&recognise(stripped("go1.27.3", 0).build().as_slice())), EXPECTED);
+    let file = stripped("go1.21.13", CODE_BASE + CODE_OFFSET).build();
+    assert_eq!(probes(&recognise(file.as_slice())), EXPECTED);
+    let mut image = stripped("go1.20", 0);
+    image.sections[1].0 = ".data.rel.ro";
+    assert_eq!(probes(&recognise(image.build().as_slice())), EXPECTED, "among other data");
+}
+
+#[test]
+fn by_the_runtimes_table_without_sections() {
+    const SECTIONS_AT: usize = 0x28;
+    let mut file = stripped("go1.25", CODE_BASE + CODE_OFFSET).build();
+    file[SECTIONS_AT..SECTIONS_AT + 8].fill(0xff);
+    let recognised = recognise(file.as_slice());
+    assert_eq!((probes(&recognised), recognised.what[0].to_string()), (EXPECTED.to_vec(), "Go crypto/tls 1.25".into()));
+}
+
+#[test]
+fn where_the_code_begins() {
+    let start = CODE_BASE + CODE_OFFSET;
+    // A C linker put 16 bytes of its own before Go's code, which `.text` then says nothing of.
+    let moved = |image: &mut Image| image.code.splice(0..0, [0xcc; 16]).for_each(drop);
+    let expected = EXPECTED.map(|(at, program)| (at + 16, program));
+    let mut image = stripped("go1.26.6", 0);
+    moved(&mut image);
+    let recognised = recognise(image.build().as_slice());
+    assert_eq!(recognised.probes, []);
+    assert_eq!(
+        recognised.loss.as_deref(),
+        Some("Go crypto/tls 1.26.6 cannot be read: where its code begins was not found")
+    );
+    let module = |text: u64| [vec![0; 22 * 8], text.to_le_bytes().to_vec()].concat();
+    image.sections.push((".go.module", module(start + 16)));
+    assert_eq!(probes(&recognise(image.build().as_slice())), expected);
+    let file = image.build();
+    let place = file.windows(8).position(|bytes| bytes == (start + 16).to_le_bytes()).expect("the word") as u64;
+    image.sections[2].1 = module(0);
+    let mut relocations = vec![(".rela.dyn", Vec::new())];
+    for (from, kind) in [(0, 8_u64), (crate::elf::testing::CONSTANTS_BASE + place, 8)] {
+        relocations[0].1.extend([from, kind, start + 16].map(u64::to_le_bytes).concat());
+    }
+    image.sections.extend(relocations);
+    assert_eq!(probes(&recognise(image.build().as_slice())), expected, "after relocation");
+}
+
+#[test]
+fn aarch64() {
+    let table = functab(CODE_BASE + CODE_OFFSET, [READ, WRITE], ARM64.len());
+    let sections = vec![(".go.buildinfo", build_information("go1.24")), (".gopclntab", table)];
+    let image = Image { machine: AARCH64, code: code(&ARM64), sections, ..Image::default() };
+    let expected = [(16, GoTlsRead), (20, GoTlsReturn), (28, GoTlsWrite), (32, GoTlsReturn)];
+    assert_eq!(probes(&recognise(image.build().as_slice())), expected);
+}
+
+#[test]
+fn versions() {
+    for version in ["go1.17", "go1.18beta1", "go1.30-custom X:jsonv2", "go1.21.13 X:boringcrypto"] {
+        assert_eq!(probes(&recognise(with_symbols(version).build().as_slice())), EXPECTED, "{version}");
+    }
+    for (version, told) in [("go1.16.15", " 1.16.15"), ("devel", ""), ("go2.0", " 2.0")] {
+        let recognised = recognise(with_symbols(version).build().as_slice());
+        let loss = format!("Go crypto/tls{told} cannot be read: only Go 1.17 and newer is understood");
+        assert_eq!((recognised.probes.as_slice(), recognised.loss), (&[][..], Some(loss)), "{version}");
+    }
+}
+
+#[test]
+fn executables_without_tls() {
+    let mut image = stripped("go1.27.3", 0);
+    image.sections[1].1 = functab(0, ["main.main", "main.other"], X86_64.len());
+    assert_eq!(recognise(image.build().as_slice()), Recognised::default());
+    image.sections.remove(0);
+    assert_eq!(recognise(image.build().as_slice()), Recognised::default());
+}
+
+#[test]
+fn code_that_is_no_function() {
+    for (at, byte, why) in [(9, 0x90, "does not start again"), (0, 0x06, "an instruction that there is not")] {
+        let mut image = with_symbols("go1.27.3");
+        image.code[16 + at] = byte;
+        let recognised = recognise(image.build().as_slice());
+        assert_eq!(recognised.probes, [], "{why}");
+        assert!(recognised.loss.is_some_and(|loss| loss.ends_with("its code was not understood")), "{why}");
+    }
+}
+
+#[test]
+fn tables_that_lie() {
+    let file = stripped("go1.27.3", 0).build();
+    for len in 0..file.len() {
+        recognise(&file[..len]);
+    }
+    for at in 0..file.len() {
+        for value in [0, 0x7f, 0xff] {
+            let mut file = file.clone();
+            file[at..].iter_mut().take(8).for_each(|byte| *byte = value);
+            recognise(file.as_slice());
+        }
+    }
+}

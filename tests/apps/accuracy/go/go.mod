@@ -1,0 +1,3 @@
+module autospan/accuracy
+
+go 1.21

@@ -1,0 +1,4 @@
+#!/bin/sh
+"$(ls /usr/sbin/php-fpm* | head -n 1)" --allow-to-run-as-root --fpm-config @DIR@/fpm.conf &
+while [ ! -S @DIR@/php.sock ]; do sleep 0.05; done
+exec nginx -p @DIR@ -c @DIR@/nginx.conf -e stderr

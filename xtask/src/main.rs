@@ -1,5 +1,6 @@
 //! Every chore of the repository: `cargo xtask …`.
 
+mod accuracy;
 mod bench;
 mod build_ebpf;
 mod demo;
@@ -36,6 +37,8 @@ enum Command {
     Demo(demo::Args),
     /// What the agent costs, beside its budgets.
     Bench(bench::Args),
+    /// How many calls of real apps get their right parent, a wrong one, or none.
+    Accuracy(accuracy::Args),
     /// Bends inputs until something breaks: each fuzz target for some minutes.
     Fuzz(fuzz::Args),
     /// Writes the expectations of all goldens anew.
@@ -52,6 +55,7 @@ fn main() -> anyhow::Result<()> {
         Command::Test(args) => test::test(&args),
         Command::Demo(args) => demo::demo(&args),
         Command::Bench(args) => bench::bench(&args),
+        Command::Accuracy(args) => accuracy::accuracy(&args),
         Command::Fuzz(args) => fuzz::fuzz(&args),
         Command::Golden => golden::update(),
         Command::Tidy => tidy::check(),

@@ -1,6 +1,8 @@
 //! `cargo xtask setup`: what the tests, the demo and the benchmark need beyond Rust. Debian packages go to the system,
 //! everything else below target/rig. Does nothing where nothing is missing.
 
+pub(crate) mod accuracy;
+
 use crate::program::{find, run, target};
 use crate::root;
 use anyhow::{Context, Result, bail};
@@ -16,7 +18,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn install(args: &Args) -> Result<()> {
-    debian_packages()?;
+    debian_packages(PACKAGES)?;
     python("venv", "tests/apps/requirements.txt")?;
     node("node", "tests/apps/node")?;
     go()?;
@@ -60,8 +62,8 @@ fn has_postgresql() -> bool {
     versions.map(|version| version.path()).any(|version| version.join("bin/initdb").exists())
 }
 
-fn debian_packages() -> Result<()> {
-    let missing: Vec<_> = PACKAGES.iter().filter(|package| !(package.present)()).map(|package| package.name).collect();
+fn debian_packages(packages: &[Package]) -> Result<()> {
+    let missing: Vec<_> = packages.iter().filter(|package| !(package.present)()).map(|package| package.name).collect();
     if missing.is_empty() {
         return Ok(());
     }

@@ -80,7 +80,7 @@ impl Section {
 
 fn fmt() -> Result<()> {
     run(cargo().args(["fmt", "--all", "--check"]))?;
-    for workspace in ["agent-ebpf", "tests/fuzz"] {
+    for workspace in ["agent-ebpf", "tests/fuzz", "tests/apps/accuracy/rust"] {
         run(Command::new("cargo").args(["fmt", "--check"]).current_dir(root().join(workspace)))?;
     }
     Ok(())

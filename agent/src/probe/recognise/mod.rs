@@ -2,6 +2,7 @@
 
 mod go;
 mod tls;
+mod unnamed;
 
 use super::plan::{Probe, Recognised};
 use crate::elf::{Elf, Function, Machine, Source};
@@ -15,6 +16,9 @@ pub fn recognise<S: Source + ?Sized>(source: &S) -> Recognised {
     if let Some(elf) = Elf::parse(source) {
         tls::recognise(&elf, &mut recognised);
         go::recognise(&elf, &mut recognised);
+        if recognised.what.is_empty() {
+            unnamed::recognise(&elf, &mut recognised);
+        }
     }
     finish(&mut recognised.probes);
     recognised

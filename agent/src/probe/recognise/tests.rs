@@ -100,6 +100,34 @@ fn forks_and_versions() {
     assert_eq!(version(b"OpenSSL 3.0.\x1b[1m 1", "x"), ["OpenSSL"], "nothing for a terminal");
 }
 
+#[test]
+fn versions_of_shared_libraries() {
+    for (string, expected) in
+        [("libssl.so.3", "OpenSSL 3"), ("libssl-6a9b88ec.so.1.1", "OpenSSL 1.1"), ("libssl.so", "OpenSSL")]
+    {
+        let mut image = library();
+        image.exports.push(import(string));
+        assert_eq!(what(&recognise(image.build().as_slice())), [expected]);
+    }
+}
+
+#[test]
+fn libraries_without_names() {
+    let told = |constants: &[u8]| {
+        recognise(Image { constants: constants.to_vec(), ..Image::default() }.build().as_slice()).loss
+    };
+    let told = |constants: &[u8]| told(constants).unwrap_or_default();
+    assert_eq!(told(b"OpenSSL 3.5.4 30 Sep 2025\0../ssl/ssl_lib.c\0"), "OpenSSL 3.5.4: linked in without symbols");
+    assert_eq!(told(b"OpenSSL 3.5.4 30 Sep 2025\0crypto/err/err.c\0"), "", "libcrypto alone");
+    assert_eq!(told(b"OpenSSL 1.1.1 (compatible)\0boringssl/ssl/ssl_lib.cc\0"), "BoringSSL: linked in without symbols");
+    assert_eq!(told(b"/r/rustls-0.23.46/src/conn.rs"), "rustls 0.23.46: linked in without symbols");
+    assert_eq!(told(b"/r/rustls-0.23\x1b[1m/src/conn.rs /rustls-webpki-0.103.1/src"), "", "nothing for a terminal");
+    assert_eq!(
+        told(b"/rustls-0.21.12/src\0/rustls-0.23.46/src\0OpenSSL 3.0.\0ssl/ssl_lib.c"),
+        "OpenSSL and rustls 0.21.12: linked in without symbols"
+    );
+}
+
 /// A table that is longer than a window, with names that lie across its end.
 #[test]
 fn large_tables() {

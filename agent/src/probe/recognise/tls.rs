@@ -22,7 +22,7 @@ enum Family {
 }
 use Family::{GnuTls, OpenSsl};
 
-const BORINGSSL: &str = "BoringSSL";
+pub(super) const BORINGSSL: &str = "BoringSSL";
 const LIBRESSL: &str = "LibreSSL";
 
 const SYMBOLS: [(&str, Role); 18] = [
@@ -88,7 +88,7 @@ fn gnutls<S: Source + ?Sized>(elf: &Elf<'_, S>) -> Component {
 }
 
 /// `3.0.17` of a text `OpenSSL 3.0.17 1 Jul 2025` among the constants. A shared libssl has none: libcrypto has it.
-pub(super) fn version_text<S: Source + ?Sized>(elf: &Elf<'_, S>, mark: &str) -> Option<String> {
+fn version_text<S: Source + ?Sized>(elf: &Elf<'_, S>, mark: &str) -> Option<String> {
     let mut version = None;
     elf.search(&elf.constants(), &[mark.as_bytes()], |found| {
         version = full_version(&found.text[mark.len()..]);
@@ -98,7 +98,7 @@ pub(super) fn version_text<S: Source + ?Sized>(elf: &Elf<'_, S>, mark: &str) -> 
 }
 
 /// `3.0.17`, `1.1.1w`, `1.0.2k-fips`: three numbers at least, then a space.
-fn full_version(text: &[u8]) -> Option<String> {
+pub(super) fn full_version(text: &[u8]) -> Option<String> {
     const VERSION_BYTES_MAX: usize = 24;
     let end = text.iter().take(VERSION_BYTES_MAX).position(|byte| byte.is_ascii_whitespace() || *byte == 0)?;
     let version = std::str::from_utf8(&text[..end]).ok()?;
@@ -108,17 +108,20 @@ fn full_version(text: &[u8]) -> Option<String> {
     (plain && (0..3).all(|_| numeric(numbers.next()))).then(|| version.to_owned())
 }
 
-/// `3` of `libssl.so.3`, `1.1.1` where a symbol version says so.
+/// `3` of `libssl.so.3` or `libssl-6a9b88ec.so.3`; `1.1.1` where the version of a symbol says so.
 fn soname_version<S: Source + ?Sized>(elf: &Elf<'_, S>) -> Option<String> {
     let mut found = None;
     elf.dynamic_strings(|string| {
-        match string {
-            b"OPENSSL_1_1_1" => found = Some("1.1.1"),
-            b"libssl.so.3" => found = Some("3"),
-            b"libssl.so.1.1" if found.is_none() => found = Some("1.1"),
-            _ => {}
+        if string == b"OPENSSL_1_1_1" {
+            found = Some("1.1.1".to_owned());
+            return Break(());
         }
+        let name = std::str::from_utf8(string).ok().filter(|name| name.starts_with("libssl"));
+        let number = name.and_then(|name| name.split_once(".so.")).map(|(_, number)| number);
+        let plain =
+            |number: &&str| number.len() <= 8 && number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        found = found.take().or_else(|| number.filter(plain).map(str::to_owned));
         Continue(())
     });
-    found.map(str::to_owned)
+    found
 }

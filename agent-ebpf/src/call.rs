@@ -6,6 +6,7 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::HashMap;
 
+use crate::carrier::Cause;
 use crate::kernel::{NoSocket, Sock, Socket};
 use crate::process::Thread;
 use crate::{carrier, connection, counter, tls};
@@ -37,8 +38,8 @@ pub(crate) struct Call {
     /// Entries of the array.
     pub(crate) count: u64,
     pub(crate) entered: u64,
-    /// Outbound: the token that the thread carried on entry.
-    pub(crate) cause: u64,
+    /// Outbound: what the context carried on entry.
+    pub(crate) cause: Cause,
     /// Outbound TCP: sequence number of the first byte.
     pub(crate) sequence: u32,
     pub(crate) has_sequence: u8,
@@ -61,7 +62,7 @@ impl Call {
             count,
             // SAFETY: the helper has no preconditions.
             entered: unsafe { bpf_ktime_get_ns() },
-            cause: 0,
+            cause: Cause::NONE,
             sequence: 0,
             has_sequence: 0,
             layout: layout as u8,
@@ -141,7 +142,7 @@ pub(crate) fn writes(thread: Thread, fd: u64, layout: Layout, source: u64, count
     if tls::is_read_elsewhere(connection, &call, thread) {
         return;
     }
-    call.cause = connection.cause_of_write(thread.tid, carrier::of(thread.tid));
+    call.cause = connection.cause_of_write(thread.tid, carrier::current(thread).cause);
     if let Some(sequence) = tcp_sequence(socket.sock, Direction::Outbound) {
         call.sequence = sequence;
         call.has_sequence = 1;

@@ -80,7 +80,7 @@ impl Transfer {
         connection.ensure_reported(call.socket().sock, thread);
         let policy = policy(connection);
         let inbound = call.direction == Direction::Inbound as u8;
-        let token = if inbound { connection.carry_after_read(thread.tid) } else { 0 };
+        let token = if inbound { connection.carry_after_read(call.socket().sock, thread) } else { 0 };
         turn(connection, call.direction, policy);
         let position = advance(connection, inbound, bytes);
         if policy.mode == PolicyMode::Ignore as u32 {
@@ -95,13 +95,13 @@ impl Transfer {
             position,
             entered: call.entered,
             token,
-            cause: call.cause,
+            cause: call.cause.token,
             sequence: call.sequence,
             total: 0,
             head: 0,
             tail: 0,
             direction: call.direction,
-            flags: call.has_sequence,
+            flags: call.has_sequence | ((call.cause.trail as u8) << Data::TRAIL_SHIFT),
             turn: connection.turns as u16,
         };
         if inbound {

@@ -1,41 +1,132 @@
-//! Which request a thread is working for: the token of the bytes it read last, or of the request whose response it read.
+//! Which request an execution context is working for: the token of the bytes it read last, or that it was handed.
+//!
+//! - Reading a request's bytes sets the carrier of the context that read them.
+//! - A context that is made inherits the carrier of the one that makes it.
+//! - A context that is woken by the one that has just read a request takes its carrier over, unless its own request has
+//!   not been answered yet: locks and pools wake strangers.
+//! - A plain thread that reads a response gets back the cause of the request it answers.
 
-use autospan_abi::Counter;
 use autospan_abi::limits::CARRIERS_MAX;
+use autospan_abi::{Counter, Direction, Trail};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::LruHashMap;
 
-use crate::counter;
+use crate::context::Context;
 use crate::identity::{self, Kind};
+use crate::kernel::Sock;
+use crate::process::Thread;
+use crate::{connection, counter};
 
-/// Token by thread id. No entry: the thread works for nobody we know.
+/// No entry: the context works for nobody we know.
 #[map]
-static CARRIERS: LruHashMap<u32, u64> = LruHashMap::with_max_entries(CARRIERS_MAX, 0);
+static CARRIERS: LruHashMap<Context, Carrier> = LruHashMap::with_max_entries(CARRIERS_MAX, 0);
 
-/// Token that the thread carries, or 0.
-#[inline(always)]
-pub(crate) fn of(tid: u32) -> u64 {
-    // SAFETY: a copy of a number; an entry reused meanwhile belongs to no living thread of this id.
-    unsafe { CARRIERS.get(tid) }.copied().unwrap_or(0)
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Carrier {
+    pub(crate) cause: Cause,
+    /// The connection that the request came on.
+    sock: u64,
 }
 
-/// The thread works for `token` from now on; for nobody if it is 0.
-#[inline(always)]
-pub(crate) fn set(tid: u32, token: u64) {
-    if token == 0 {
-        return forget(tid);
+/// A token and how it came to whoever has it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Cause {
+    /// 0: none.
+    pub(crate) token: u64,
+    /// [`Trail`] as a number.
+    pub(crate) trail: u32,
+    /// 1: the context read the request itself.
+    own: u32,
+}
+
+impl Cause {
+    pub(crate) const NONE: Self = Self { token: 0, trail: 0, own: 0 };
+
+    #[inline(always)]
+    pub(crate) fn is_some(self) -> bool {
+        self.token != 0
     }
-    if CARRIERS.insert(tid, token, 0).is_err() {
+}
+
+impl Carrier {
+    pub(crate) const NONE: Self = Self { cause: Cause::NONE, sock: 0 };
+
+    /// Of a context that has just read bytes with this token.
+    #[inline(always)]
+    pub(crate) fn read(token: u64, trail: Trail, sock: Sock) -> Self {
+        Self { cause: Cause { token, trail: trail as u32, own: 1 }, sock: sock.0 }
+    }
+
+    /// Of a context that goes on with the cause of a response.
+    #[inline(always)]
+    pub(crate) fn resumed(cause: Cause) -> Self {
+        Self { cause: Cause { own: 0, ..cause }, sock: 0 }
+    }
+
+    /// The same, in the hands of another context.
+    #[inline(always)]
+    pub(crate) fn handed_on(self) -> Self {
+        Self { cause: Cause { own: 0, ..self.cause }, sock: self.sock }
+    }
+
+    /// The answer has begun, or a later request came on the same connection.
+    #[inline(always)]
+    fn is_answered(&self) -> bool {
+        match connection::peek(Sock(self.sock)) {
+            Some(connection) => {
+                connection.token != self.cause.token || connection.direction == Direction::Outbound as u8
+            }
+            None => true,
+        }
+    }
+}
+
+/// What the current thread's context carries. A context that nobody was seen to make is its thread's only one.
+#[inline(always)]
+pub(crate) fn current(thread: Thread) -> Carrier {
+    let context = Context::current(thread);
+    match of(context) {
+        None if context.is_task() => of(Context::thread(thread)).unwrap_or(Carrier::NONE),
+        carrier => carrier.unwrap_or(Carrier::NONE),
+    }
+}
+
+#[inline(always)]
+pub(crate) fn of(context: Context) -> Option<Carrier> {
+    // SAFETY: a copy; an entry reused meanwhile belongs to no living context of this identity.
+    unsafe { CARRIERS.get(context) }.copied()
+}
+
+/// The context works for this request from now on; for nobody if it is none.
+#[inline(always)]
+pub(crate) fn set(context: Context, carrier: Carrier) {
+    if !carrier.cause.is_some() {
+        return forget(context);
+    }
+    if CARRIERS.insert(context, carrier, 0).is_err() {
         counter::bump(Counter::LostCarriersFull);
         // A stale token would make a wrong parent; none makes a missing one.
-        forget(tid);
+        forget(context);
+    }
+}
+
+/// `context` is woken by one that carries `waker`.
+#[inline(always)]
+pub(crate) fn wake(context: Context, waker: Carrier) {
+    if waker.cause.own == 0 {
+        return;
+    }
+    if of(context).is_none_or(|carrier| carrier.is_answered()) {
+        set(context, waker.handed_on());
     }
 }
 
 #[inline(always)]
-pub(crate) fn forget(tid: u32) {
+pub(crate) fn forget(context: Context) {
     // Not there is fine.
-    let _ = CARRIERS.remove(tid);
+    let _ = CARRIERS.remove(context);
 }
 
 /// A new token, for bytes that came in.

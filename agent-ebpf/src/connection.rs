@@ -4,17 +4,20 @@
 //! costs a counter, not a mixed-up stream.
 
 use autospan_abi::limits::{CONNECTIONS_MAX, CONNECTS_MAX, LISTENERS_MAX, UNIX_PATH_BYTES};
-use autospan_abi::{ConnectionClosed, ConnectionOpened, Counter, Direction, ListenerKey, RecordKind, Role};
+use autospan_abi::process::{TRAIT_TURNS, TRAIT_UVLOOP};
+use autospan_abi::{ConnectionClosed, ConnectionOpened, Counter, Direction, ListenerKey, RecordKind, Role, Trail};
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::LruHashMap;
 
 use crate::bounds::at_most;
+use crate::carrier::{Carrier, Cause};
+use crate::context::Context;
 use crate::debug::debug;
 use crate::identity::{self, Kind};
 use crate::kernel::{AF_UNIX, Sock, Socket};
 use crate::process::{self, Thread};
-use crate::{carrier, counter, ring};
+use crate::{carrier, counter, pending, ring};
 
 #[map]
 static CONNECTIONS: LruHashMap<u64, Connection> = LruHashMap::with_max_entries(CONNECTIONS_MAX, 0);
@@ -39,8 +42,12 @@ pub(crate) struct Connection {
     pub(crate) inbound: u64,
     pub(crate) outbound: u64,
     /// Client end: cause of the request written last, given back to the thread that reads the response.
-    last_cause: u64,
-    connect_cause: u64,
+    last_cause: Cause,
+    connect_cause: Cause,
+    /// Client end: who the connection was given to, where the runtime tells.
+    handed: Cause,
+    /// Server end: the token minted last.
+    pub(crate) token: u64,
     connect_tid: u32,
     /// Bytes of the head that are still to be captured in the current direction.
     pub(crate) head_left: u32,
@@ -50,6 +57,9 @@ pub(crate) struct Connection {
     pub(crate) direction: u8,
     reported: u8,
     connect_seen: u8,
+    /// 1: `handed` holds, be it none.
+    is_handed: u8,
+    pad: [u8; 3],
     /// Changes of direction, the first call's included.
     pub(crate) turns: u32,
     /// What is known of TLS on this connection.
@@ -107,7 +117,7 @@ impl Tls {
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Connect {
-    cause: u64,
+    cause: Cause,
     tid: u32,
     /// 1: the process was traced already, so that nothing was missed.
     traced: u32,
@@ -118,21 +128,25 @@ impl Connection {
     /// `role` of a socketpair: the two ends of one program talking to itself.
     const UNNAMED: u8 = 0xff;
 
-    fn new(socket: Socket, connect: Option<Connect>) -> Self {
+    fn new(id: u64, socket: Socket, connect: Option<Connect>) -> Self {
         let connect_seen = connect.is_some_and(|connect| connect.traced != 0);
         Self {
-            socket_id: identity::unique(Kind::Connection),
+            socket_id: id,
             inode: socket.inode,
             inbound: 0,
             outbound: 0,
-            last_cause: 0,
-            connect_cause: connect.map_or(0, |connect| connect.cause),
+            last_cause: Cause::NONE,
+            connect_cause: connect.map_or(Cause::NONE, |connect| connect.cause),
+            handed: Cause::NONE,
+            token: 0,
             connect_tid: connect.map_or(0, |connect| connect.tid),
             head_left: 0,
             role: role(socket.sock, connect.is_some()),
             direction: Self::NO_DIRECTION,
             reported: 0,
             connect_seen: u8::from(connect_seen),
+            is_handed: 0,
+            pad: [0; 3],
             turns: 0,
             tls: Tls::UNKNOWN,
         }
@@ -155,7 +169,7 @@ impl Connection {
     #[inline(always)]
     pub(crate) fn restart(&mut self, thread: Thread, flags: u16) {
         self.report_end(thread, flags);
-        (self.inbound, self.outbound, self.last_cause) = (0, 0, 0);
+        (self.inbound, self.outbound, self.last_cause) = (0, 0, Cause::NONE);
         (self.head_left, self.turns) = (0, 0);
         (self.direction, self.reported, self.connect_seen) = (Self::NO_DIRECTION, 0, 0);
     }
@@ -186,25 +200,54 @@ impl Connection {
 
     /// The request that a write belongs to, remembered for the thread that will read the response.
     #[inline(always)]
-    pub(crate) fn cause_of_write(&mut self, tid: u32, carried: u64) -> u64 {
-        let first_of_opener = self.outbound == 0 && self.connect_cause != 0 && self.connect_tid == tid;
-        let cause = if first_of_opener { self.connect_cause } else { carried };
+    pub(crate) fn cause_of_write(&mut self, tid: u32, carried: Cause) -> Cause {
+        let first_of_opener = self.outbound == 0 && self.connect_cause.is_some() && self.connect_tid == tid;
+        let cause = if self.is_handed != 0 {
+            self.handed
+        } else if first_of_opener {
+            self.connect_cause
+        } else {
+            carried
+        };
         // A later part of a request may be written by a thread that carries nothing; that takes nothing back.
-        if self.role == Role::Client as u8 && (cause != 0 || self.direction != Direction::Outbound as u8) {
+        if self.role == Role::Client as u8 && (cause.is_some() || self.direction != Direction::Outbound as u8) {
             self.last_cause = cause;
         }
         cause
     }
 
-    /// Makes the thread that read carry on what it read. Returns the token of a request's bytes, 0 for a response.
+    /// Whoever writes next does so on behalf of this.
     #[inline(always)]
-    pub(crate) fn carry_after_read(&self, tid: u32) -> u64 {
+    pub(crate) fn hand(&mut self, cause: Cause) {
+        (self.handed, self.is_handed) = (cause, 1);
+    }
+
+    /// Makes the context that read carry what it read. Returns the token of a request's bytes, 0 for a response.
+    #[inline(always)]
+    pub(crate) fn carry_after_read(&mut self, sock: Sock, thread: Thread) -> u64 {
+        let context = Context::current(thread);
+        let before_context = process::has(thread.tgid, TRAIT_UVLOOP) && !self.tls.is_bound();
         if self.role == Role::Client as u8 {
-            carrier::set(tid, self.last_cause);
+            // A context with an identity of its own goes on with what it has.
+            if !context.is_task() && !before_context {
+                carrier::set(context, Carrier::resumed(self.last_cause));
+            }
             return 0;
         }
-        let token = if self.tls.is_bound() { carrier::mint_in_probe(tid) } else { carrier::mint() };
-        carrier::set(tid, token);
+        let token = if self.tls.is_bound() { carrier::mint_in_probe(thread.tid) } else { carrier::mint() };
+        self.token = token;
+        if before_context {
+            pending::set(thread, Carrier::read(token, Trail::Task, sock));
+            return token;
+        }
+        let trail = if context.is_task() {
+            Trail::Task
+        } else if process::has(thread.tgid, TRAIT_TURNS) {
+            Trail::Turn
+        } else {
+            Trail::Thread
+        };
+        carrier::set(context, Carrier::read(token, trail, sock));
         token
     }
 }
@@ -229,6 +272,24 @@ pub(crate) fn of(socket: Socket) -> Option<&'static mut Connection> {
     Some(connection)
 }
 
+/// As [`of`], in a program on user code.
+#[inline(always)]
+pub(crate) fn in_probe(socket: Socket, thread: Thread) -> Option<&'static mut Connection> {
+    let found = lookup(socket);
+    if found.is_some() {
+        return found;
+    }
+    insert_new(identity::unique_connection_in_probe(thread.tid), socket.sock.0, socket.inode);
+    lookup(socket)
+}
+
+/// The connection at a sock address, to look at.
+#[inline(always)]
+pub(crate) fn peek(sock: Sock) -> Option<&'static Connection> {
+    // SAFETY: points into the map.
+    CONNECTIONS.get_ptr(sock.0).map(|connection| unsafe { &*connection })
+}
+
 /// The connection of a socket, if it is known.
 #[inline(always)]
 pub(crate) fn lookup(socket: Socket) -> Option<&'static mut Connection> {
@@ -239,7 +300,7 @@ pub(crate) fn lookup(socket: Socket) -> Option<&'static mut Connection> {
 }
 
 #[inline(never)]
-fn insert_new(sock: u64, inode: u64) {
+fn insert_new(id: u64, sock: u64, inode: u64) {
     let socket = Socket { sock: Sock(sock), inode };
     if CONNECTIONS.get_ptr(sock).is_some() {
         counter::bump(Counter::ConnectionsReused);
@@ -247,12 +308,12 @@ fn insert_new(sock: u64, inode: u64) {
     // SAFETY: copied at once.
     let connect = unsafe { CONNECTS.get(sock) }.copied();
     // A refusal shows in the lookup that follows.
-    let _ = CONNECTIONS.insert(sock, Connection::new(socket, connect), 0);
+    let _ = CONNECTIONS.insert(sock, Connection::new(id, socket, connect), 0);
 }
 
 #[inline(always)]
 fn insert(socket: Socket) {
-    insert_new(socket.sock.0, socket.inode);
+    insert_new(identity::unique(Kind::Connection), socket.sock.0, socket.inode);
 }
 
 /// Which end this is. Connecting is evidence, listening on the local port is the second best.
@@ -347,7 +408,8 @@ fn describe_unix(opened: &mut ConnectionOpened, sock: Sock) {
 #[inline(always)]
 pub(crate) fn connecting(sock: Sock, thread: Thread) {
     let traced = u32::from(process::is_target(thread.tgid));
-    let connect = Connect { cause: carrier::of(thread.tid), tid: thread.tid, traced };
+    let cause = if traced != 0 { carrier::current(thread).cause } else { Cause::NONE };
+    let connect = Connect { cause, tid: thread.tid, traced };
     if CONNECTS.insert(sock.0, connect, 0).is_err() {
         counter::bump(Counter::LostConnectionsFull);
     }

@@ -33,6 +33,14 @@ pub(crate) fn unique(kind: Kind) -> u64 {
     (u64::from(unsafe { bpf_get_smp_processor_id() }) << COUNTER_BITS) | count
 }
 
+/// A connection id that is made in a program on user code; see [`unique_in_probe`]. No CPU has so high a number, and
+/// [`crate::connection::Connection::id`] keeps the bits above.
+#[inline(always)]
+pub(crate) fn unique_connection_in_probe(tid: u32) -> u64 {
+    const PROBE: u64 = 1 << 59;
+    PROBE | (unique_in_probe(tid) & (PROBE - 1))
+}
+
 /// The same for programs on user code, which the kernel may preempt anywhere: a counter would need an atomic operation
 /// that Linux 5.10 lacks. Instead the time, with as many bits of the thread's id as fit: two threads that are alike in
 /// those would have to come in the same nanosecond.

@@ -39,7 +39,7 @@ static CONFIG: KernelConfig = KernelConfig {
             task_tgid: A,
             task_signal: A,
             signal_live: A,
-            task_fsbase: A,
+            task_thread_pointer: A,
             pad: 0,
         }
     },
@@ -287,17 +287,24 @@ pub(crate) fn is_last_thread() -> bool {
     signal.and_then(|signal| read::<u32>(signal, config!(offsets.signal_live))) == Some(0)
 }
 
-/// The goroutine that the current thread runs, by the address of its `runtime.g`: Go keeps it below the thread's TLS
-/// base. 0: not known.
+/// The register by which user code of the current thread finds its thread-local storage.
 #[inline(always)]
-pub(crate) fn goroutine() -> u64 {
-    /// Bytes below the base, `runtime.tlsg` of linux/amd64.
-    const G_BELOW: u64 = 8;
-    let offset = config!(offsets.task_fsbase);
+pub(crate) fn thread_pointer() -> Option<u64> {
+    let offset = config!(offsets.task_thread_pointer);
     if offset == KernelOffsets::ABSENT {
-        return 0;
+        return None;
     }
     // SAFETY: the helper has no preconditions.
-    let base: Option<u64> = read(unsafe { bpf_get_current_task() }, offset);
-    base.and_then(|base| crate::capture::read_user(base - G_BELOW)).unwrap_or(0)
+    read(unsafe { bpf_get_current_task() }, offset)
+}
+
+/// The goroutine that the current thread runs, by the address of its `runtime.g`. 0: not known.
+#[inline(always)]
+pub(crate) fn goroutine() -> u64 {
+    /// Go for x86-64 keeps it so far below the thread pointer (`runtime.tlsg`); elsewhere in a register.
+    const G_BELOW: u64 = 8;
+    if cfg!(not(bpf_target_arch = "x86_64")) {
+        return 0;
+    }
+    thread_pointer().and_then(|base| crate::capture::read_user(base - G_BELOW)).unwrap_or(0)
 }

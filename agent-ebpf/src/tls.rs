@@ -20,14 +20,15 @@ use aya_ebpf::maps::LruHashMap;
 
 use crate::call::{Call, Layout};
 use crate::capture::{self, Transfer};
+use crate::carrier::Cause;
 use crate::connection::{self, Connection, Tls};
 use crate::kernel::{self, Sock, Socket};
 use crate::process::{self, Thread};
-use crate::{carrier, counter};
+use crate::{carrier, counter, pending};
 
 /// Calls of TLS libraries in progress.
 #[map]
-static TLS_CALLS: LruHashMap<Context, TlsCall> = LruHashMap::with_max_entries(TLS_CALLS_MAX, 0);
+static TLS_CALLS: LruHashMap<Caller, TlsCall> = LruHashMap::with_max_entries(TLS_CALLS_MAX, 0);
 
 #[map]
 static TLS_SESSIONS: LruHashMap<SessionKey, Session> = LruHashMap::with_max_entries(TLS_SESSIONS_MAX, 0);
@@ -36,16 +37,16 @@ static TLS_SESSIONS: LruHashMap<SessionKey, Session> = LruHashMap::with_max_entr
 #[map]
 static TLS_READS: LruHashMap<u32, CiphertextRead> = LruHashMap::with_max_entries(TLS_READS_MAX, 0);
 
-/// Who makes a call: a goroutine by its g where the process is a Go program, else a thread.
+/// Who makes a call of a library: a goroutine by its g where the process is a Go program, else a thread.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub(crate) struct Context {
+pub(crate) struct Caller {
     id: u64,
     tgid: u32,
     pad: u32,
 }
 
-impl Context {
+impl Caller {
     #[inline(always)]
     pub(crate) fn thread(thread: Thread) -> Self {
         Self { id: u64::from(thread.tid), tgid: thread.tgid, pad: 0 }
@@ -133,10 +134,10 @@ pub(crate) struct TlsCall {
     /// Stack pointer on entry; 0 in Go, whose stacks move.
     pub(crate) stack: u64,
     entered: u64,
-    /// Token that the thread carried on entry.
-    carried: u64,
+    /// What the context carried on entry.
+    carried: Cause,
     /// Outbound: cause of the write, where the session was bound on entry already.
-    cause: u64,
+    cause: Cause,
     cause_known: u8,
     /// [`Direction`] as a number.
     pub(crate) direction: u8,
@@ -158,8 +159,8 @@ impl TlsCall {
             stack: 0,
             // SAFETY: the helper has no preconditions.
             entered: unsafe { bpf_ktime_get_ns() },
-            carried: 0,
-            cause: 0,
+            carried: Cause::NONE,
+            cause: Cause::NONE,
             cause_known: 0,
             direction: direction as u8,
             outcome: outcome as u8,
@@ -174,31 +175,31 @@ impl TlsCall {
 
 /// A call begins. What nests in another call of the same stack is part of that one.
 #[inline(always)]
-pub(crate) fn enter(context: Context, thread: Thread, mut call: TlsCall) {
+pub(crate) fn enter(caller: Caller, thread: Thread, mut call: TlsCall) {
     counter::bump(Counter::TlsProbes);
-    if call.stack != 0 && is_nested(context, call.stack) {
+    if call.stack != 0 && is_nested(caller, call.stack) {
         return;
     }
     let key = SessionKey { session: call.session, tgid: thread.tgid, pad: 0 };
     if call.direction == Direction::Inbound as u8 && call.stack != 0 {
         follows_read(key, thread);
     }
-    call.carried = carrier::of(thread.tid);
+    call.carried = carrier::current(thread).cause;
     if call.direction == Direction::Outbound as u8
         && let Some(connection) = connection_of(key, thread)
     {
         call.cause = connection.cause_of_write(thread.tid, call.carried);
         call.cause_known = 1;
     }
-    if TLS_CALLS.insert(context, call, 0).is_err() {
+    if TLS_CALLS.insert(caller, call, 0).is_err() {
         counter::bump(Counter::LostTlsFull);
     }
 }
 
 /// A call whose frame lies below that of the one in progress is made by it; else that one never returned to us.
 #[inline(always)]
-fn is_nested(context: Context, stack: u64) -> bool {
-    TLS_CALLS.get_ptr(context).is_some_and(|outer| {
+fn is_nested(caller: Caller, stack: u64) -> bool {
+    TLS_CALLS.get_ptr(caller).is_some_and(|outer| {
         // SAFETY: points into the map; only this thread writes the entry.
         let outer = unsafe { (*outer).stack };
         outer > stack
@@ -207,9 +208,9 @@ fn is_nested(context: Context, stack: u64) -> bool {
 
 /// A call returned: `result` as the function's type has it, `stack` behind the return address (0 in Go).
 #[inline(always)]
-pub(crate) fn leave(context: Context, thread: Thread, stack: u64, result: i64) {
+pub(crate) fn leave(caller: Caller, thread: Thread, stack: u64, result: i64) {
     counter::bump(Counter::TlsProbes);
-    let Some(call) = TLS_CALLS.get_ptr_mut(context) else { return };
+    let Some(call) = TLS_CALLS.get_ptr_mut(caller) else { return };
     // SAFETY: points into the map; only this thread or goroutine writes the entry.
     let call = unsafe { &mut *call };
     if stack != 0 && call.stack + size_of::<u64>() as u64 != stack && call.stack != stack {
@@ -225,7 +226,7 @@ pub(crate) fn leave(context: Context, thread: Thread, stack: u64, result: i64) {
     if bytes != 0 {
         moved(call, thread, bytes);
     }
-    let _ = TLS_CALLS.remove(context);
+    let _ = TLS_CALLS.remove(caller);
 }
 
 #[inline(always)]
@@ -234,13 +235,20 @@ fn moved(call: &mut TlsCall, thread: Thread, bytes: u64) {
     let Some(connection) = connection_of(key, thread) else {
         return counter::add(Counter::LostTlsUnbound, bytes);
     };
+    if call.stack == 0 && call.direction == Direction::Outbound as u8 {
+        // In Go, the goroutine that writes is another than the one that asks.
+        let handed = pending::take_work(thread.tgid, call.session);
+        if handed.cause.is_some() {
+            connection.hand(handed.cause);
+        }
+    }
     let (direction, layout) = (Direction::Inbound, Layout::Buffer);
     let mut record = Call::on(Socket { sock: Sock(0), inode: 0 }, direction, layout, call.buffer, 1);
     (record.sock, record.inode) = socket_of(key);
     (record.direction, record.entered, record.plaintext) = (call.direction, call.entered, 1);
     if call.direction == Direction::Outbound as u8 {
-        record.cause =
-            if call.cause_known != 0 { call.cause } else { connection.cause_of_write(thread.tid, call.carried) };
+        let known = call.cause_known != 0 && call.stack != 0;
+        record.cause = if known { call.cause } else { connection.cause_of_write(thread.tid, call.carried) };
     }
     if let Some(transfer) = Transfer::begin_in(&mut call.transfer, connection, &record, thread, bytes) {
         transfer.run(&record);
@@ -293,9 +301,9 @@ fn observe(connection: *mut Connection, call: *const Call, thread: u64) -> u64 {
         look_for_hello(connection, call);
     }
     let go = process::has(thread.tgid, TRAIT_GO);
-    let context =
-        if go { Context::goroutine(thread.tgid, kernel::goroutine()) } else { Context::thread(thread) };
-    let session = TLS_CALLS.get_ptr(context).map(|inside| {
+    let caller =
+        if go { Caller::goroutine(thread.tgid, kernel::goroutine()) } else { Caller::thread(thread) };
+    let session = TLS_CALLS.get_ptr(caller).map(|inside| {
         // SAFETY: points into the map; only this thread or goroutine writes the entry.
         unsafe { (*inside).session }
     });
@@ -435,7 +443,7 @@ fn weigh(key: SessionKey, connection: &mut Connection, socket: Socket, thread: T
 
 /// The session's connection, if it is bound to one that is still there.
 #[inline(always)]
-fn connection_of(key: SessionKey, thread: Thread) -> Option<&'static mut Connection> {
+pub(crate) fn connection_of(key: SessionKey, thread: Thread) -> Option<&'static mut Connection> {
     // SAFETY: copied at once.
     let session = unsafe { TLS_SESSIONS.get(key) }.copied()?;
     let socket = Socket { sock: Sock(session.sock), inode: session.inode };

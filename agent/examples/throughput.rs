@@ -189,6 +189,7 @@ fn data(connection: u64, direction: Direction, position: u64, token: u64, bytes:
         entered: 0,
         token,
         cause: 0,
+        trail: autospan_abi::Trail::Thread,
         sequence,
         total,
         head: bytes,

@@ -43,8 +43,20 @@ fn data(at: u64, direction: Direction, position: u64, head: &[u8]) -> Vec<u8> {
     let token = u64::from(direction == Direction::Inbound) * at;
     let total = u32::try_from(head.len()).expect("short");
     let (cause, sequence, tail) = (0, None, &[][..]);
-    let data =
-        Data { connection: 1, direction, turn: 0, position, entered: at, token, cause, sequence, total, head, tail };
+    let data = Data {
+        connection: 1,
+        direction,
+        turn: 0,
+        position,
+        entered: at,
+        token,
+        cause,
+        trail: autospan_abi::Trail::Thread,
+        sequence,
+        total,
+        head,
+        tail,
+    };
     record(at, EventKind::Data(data))
 }
 

@@ -35,7 +35,7 @@ pub struct KernelOffsets {
     pub task_tgid: u32,
     pub task_signal: u32,
     pub signal_live: u32,
-    pub task_fsbase: u32,
+    pub task_thread_pointer: u32,
     pub pad: u32,
 }
 

@@ -17,10 +17,10 @@ pub use config::{KernelConfig, KernelOffsets};
 pub use connection::{ListenerKey, Policy, PolicyMode, Role};
 pub use counter::Counter;
 pub use record::{
-    ConnectionClosed, ConnectionOpened, Data, Direction, ListenStarted, ProcessForked, RecordHeader, RecordKind,
+    ConnectionClosed, ConnectionOpened, Data, Direction, ListenStarted, ProcessForked, RecordHeader, RecordKind, Trail,
 };
 
-pub use runtime::PythonRuntime;
+pub use runtime::{GoRuntime, PythonRuntime};
 
 /// Version of everything in this crate.
 pub const ABI_VERSION: u32 = 3;

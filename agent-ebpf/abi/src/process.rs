@@ -13,6 +13,12 @@ pub const STATE_MASK: u8 = 0b11;
 pub const TRAIT_TLS: u8 = 0b0100;
 /// A Go program: its execution contexts are goroutines.
 pub const TRAIT_GO: u8 = 0b1000;
+/// A CPython whose `Context`s can be found: [`crate::PythonRuntime`] is known.
+pub const TRAIT_PYTHON: u8 = 0b1_0000;
+/// Sockets are read outside of any CPython `Context`, which is entered right after: uvloop.
+pub const TRAIT_UVLOOP: u8 = 0b10_0000;
+/// An event loop whose turns are seen to begin and end: what a thread does in one belongs to what it read last.
+pub const TRAIT_TURNS: u8 = 0b100_0000;
 
 /// Bytes per entry of the array: one entry holds this many pids.
 pub const PIDS_PER_ENTRY: u32 = 8;

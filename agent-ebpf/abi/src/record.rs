@@ -165,6 +165,31 @@ const _: () = assert!(size_of::<Data>() == 24 + 40 + 16);
 
 impl Data {
     pub const FLAG_SEQUENCE: u8 = 1;
+    /// Above the flags: the [`Trail`] of `cause`.
+    pub const TRAIL_SHIFT: u32 = 6;
+}
+
+/// How a token came to the context that carried it: how far it can be believed.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Trail {
+    /// The thread read it. Threads may serve several requests in turns.
+    #[default]
+    Thread = 0,
+    /// A context finer than a thread read it, or inherited it: a goroutine, a CPython `Context`.
+    Task = 1,
+    /// The thread of an event loop read it in the same turn.
+    Turn = 2,
+}
+
+impl Trail {
+    pub const fn from_u8(value: u8) -> Self {
+        match value {
+            1 => Self::Task,
+            2 => Self::Turn,
+            _ => Self::Thread,
+        }
+    }
 }
 
 /// A process (not a thread) was created by `header.tgid`.

@@ -8,7 +8,7 @@ use aya_ebpf::programs::ProbeContext;
 
 use crate::process;
 use crate::registers::Frame;
-use crate::tls::{self, Context, Outcome, TlsCall};
+use crate::tls::{self, Caller, Outcome, TlsCall};
 
 /// `func (c *Conn) Read(b []byte) (int, error)`
 #[uprobe]
@@ -27,7 +27,7 @@ pub fn go_tls_write(ctx: ProbeContext) -> u32 {
 pub fn go_tls_return(ctx: ProbeContext) -> u32 {
     let Some(thread) = process::current_target() else { return 0 };
     let frame = Frame::of(&ctx);
-    tls::leave(Context::goroutine(thread.tgid, frame.goroutine()), thread, 0, frame.go_first() as i64);
+    tls::leave(Caller::goroutine(thread.tgid, frame.goroutine()), thread, 0, frame.go_first() as i64);
     0
 }
 
@@ -36,6 +36,6 @@ fn enter(ctx: &ProbeContext, direction: Direction) -> u32 {
     let Some(thread) = process::current_target() else { return 0 };
     let frame = Frame::of(ctx);
     let call = TlsCall::new(frame.go_first(), frame.go_second(), direction, Outcome::Returned);
-    tls::enter(Context::goroutine(thread.tgid, frame.goroutine()), thread, call);
+    tls::enter(Caller::goroutine(thread.tgid, frame.goroutine()), thread, call);
     0
 }

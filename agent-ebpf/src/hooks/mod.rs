@@ -1,12 +1,15 @@
 //! The programs, by what they hook.
 
+mod go_runtime;
 mod go_tls;
 mod listen;
 mod mappings;
 mod processes;
+mod python;
 mod reads;
 mod sock_state;
 mod tls;
+mod turns;
 mod writes;
 
 use aya_ebpf::EbpfContext;

@@ -5,6 +5,7 @@ use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 
 use crate::process::{self, Thread};
+use crate::context::{self, Context};
 use crate::{call, carrier, kernel, ring};
 
 /// `sched_process_fork(parent, child)`, in the parent. A child that is a thread has the parent's tgid.
@@ -18,6 +19,7 @@ pub fn process_fork(ctx: RawTracePointContext) -> i32 {
     if kernel::flag(KernelConfig::FLAG_FOLLOW_FORKS) {
         process::make_target(child_tgid);
         process::inherit(parent.tgid, child_tgid);
+        context::inherit_runtime(parent.tgid, child_tgid);
     }
     ring::emit_now(ProcessForked {
         header: ring::header(RecordKind::ProcessForked, size_of::<ProcessForked>() as u32, parent),
@@ -31,7 +33,7 @@ pub fn process_fork(ctx: RawTracePointContext) -> i32 {
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 pub fn process_exec(_: RawTracePointContext) -> i32 {
     let thread = Thread::current();
-    carrier::forget(thread.tid);
+    carrier::forget(Context::thread(thread));
     process::drop_traits(thread.tgid);
     emit_header(RecordKind::ProcessExecuted, thread);
     0
@@ -42,7 +44,7 @@ pub fn process_exec(_: RawTracePointContext) -> i32 {
 pub fn process_exit(_: RawTracePointContext) -> i32 {
     let thread = Thread::current();
     if process::is_target(thread.tgid) {
-        carrier::forget(thread.tid);
+        carrier::forget(Context::thread(thread));
         call::forget(thread.tid);
     }
     if kernel::is_last_thread() {

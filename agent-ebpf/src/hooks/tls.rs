@@ -7,7 +7,7 @@ use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 
 use crate::process::{self, Thread};
 use crate::registers::Frame;
-use crate::tls::{self, Context, Outcome, SessionKey, TlsCall};
+use crate::tls::{self, Caller, Outcome, SessionKey, TlsCall};
 
 /// `int read(session, buffer, len)`
 #[uprobe]
@@ -51,7 +51,7 @@ pub fn tls_return(ctx: RetProbeContext) -> u32 {
     if let Some(thread) = process::current_target() {
         // All of them return an int, or fewer bytes than fit one.
         let result: i32 = ctx.ret();
-        tls::leave(Context::thread(thread), thread, Frame::of_return(&ctx).stack(), i64::from(result));
+        tls::leave(Caller::thread(thread), thread, Frame::of_return(&ctx).stack(), i64::from(result));
     }
     0
 }
@@ -85,7 +85,7 @@ fn enter(ctx: &ProbeContext, direction: Direction, outcome: Outcome, moved_at: u
         call.moved_at = ctx.arg(moved_at).unwrap_or(0);
     }
     call.stack = Frame::of(ctx).stack();
-    tls::enter(Context::thread(thread), thread, call);
+    tls::enter(Caller::thread(thread), thread, call);
     0
 }
 

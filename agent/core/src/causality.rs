@@ -2,6 +2,7 @@
 //! the process's way with threads allows. A missing parent, never a wrong one.
 
 use crate::fact::Threads;
+use autospan_abi::Trail;
 
 /// Same-thread answers under concurrency after which an unknown runtime's threads are believed.
 const PROOFS_MIN: u32 = 8;
@@ -111,6 +112,8 @@ pub(crate) enum Carried {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Evidence {
     Thread,
+    Task,
+    Turn,
     OnlyRequest,
     Header,
     Join,
@@ -120,6 +123,8 @@ impl Evidence {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Thread => "thread",
+            Self::Task => "task",
+            Self::Turn => "turn",
             Self::OnlyRequest => "only_request",
             Self::Header => "header",
             Self::Join => "join",
@@ -148,8 +153,24 @@ impl RootReason {
     }
 }
 
-/// The parent of a call that `process` starts at `now` on a thread that carries `carried`.
-pub(crate) fn decide(process: &ProcessState, carried: Carried, now: u64) -> Result<(ExchangeId, Evidence), RootReason> {
+/// The parent of a call that `process` starts at `now` in a context that carries `carried`, come to it by `trail`.
+pub(crate) fn decide(
+    process: &ProcessState,
+    carried: Carried,
+    trail: Trail,
+    now: u64,
+) -> Result<(ExchangeId, Evidence), RootReason> {
+    // Tasks and turns are one request's alone.
+    let exact = match trail {
+        Trail::Thread => None,
+        Trail::Task => Some(Evidence::Task),
+        Trail::Turn => Some(Evidence::Turn),
+    };
+    match (carried, exact) {
+        (Carried::Open { id, .. }, Some(evidence)) => return Ok((id, evidence)),
+        (Carried::Answered, Some(_)) => return Err(RootReason::Answered),
+        _ => {}
+    }
     if process.threads == Threads::Owned {
         match carried {
             Carried::Open { id, alone: true } => return Ok((id, Evidence::Thread)),
@@ -180,43 +201,61 @@ mod tests {
 
     #[test]
     fn a_thread_that_reads_one_request_at_a_time_is_believed_under_concurrency() {
-        let got = decide(&process(Threads::Owned, &[7, 8]), Carried::Open { id: 7, alone: true }, 0);
+        let got = decide(&process(Threads::Owned, &[7, 8]), Carried::Open { id: 7, alone: true }, Trail::Thread, 0);
         assert_eq!(got, Ok((7, Evidence::Thread)));
     }
 
     #[test]
+    fn tasks_and_turns_are_believed_however_the_threads_are_used() {
+        for (trail, evidence) in [(Trail::Task, Evidence::Task), (Trail::Turn, Evidence::Turn)] {
+            for threads in [Threads::Owned, Threads::Multiplexed, Threads::Unproven] {
+                let process = process(threads, &[7, 8]);
+                assert_eq!(decide(&process, Carried::Open { id: 7, alone: false }, trail, 0), Ok((7, evidence)));
+                assert_eq!(decide(&process, Carried::Answered, trail, 0), Err(RootReason::Answered));
+                assert_eq!(decide(&process, Carried::Unusable, trail, 0), Err(RootReason::Ambiguous));
+            }
+        }
+    }
+
+    #[test]
     fn a_thread_shared_by_requests_is_not() {
-        let got = decide(&process(Threads::Owned, &[7, 8]), Carried::Open { id: 7, alone: false }, 0);
+        let got = decide(&process(Threads::Owned, &[7, 8]), Carried::Open { id: 7, alone: false }, Trail::Thread, 0);
         assert_eq!(got, Err(RootReason::Ambiguous));
     }
 
     #[test]
     fn multiplexed_threads_are_never_believed() {
         let carried = Carried::Open { id: 7, alone: true };
-        assert_eq!(decide(&process(Threads::Multiplexed, &[7, 8]), carried, 0), Err(RootReason::Ambiguous));
-        assert_eq!(decide(&process(Threads::Unproven, &[7, 8]), carried, 0), Err(RootReason::Ambiguous));
+        assert_eq!(
+            decide(&process(Threads::Multiplexed, &[7, 8]), carried, Trail::Thread, 0),
+            Err(RootReason::Ambiguous)
+        );
+        assert_eq!(decide(&process(Threads::Unproven, &[7, 8]), carried, Trail::Thread, 0), Err(RootReason::Ambiguous));
     }
 
     #[test]
     fn the_only_request_in_flight_is_the_parent_where_threads_say_nothing() {
-        let got = decide(&process(Threads::Multiplexed, &[9]), Carried::Answered, 0);
+        let got = decide(&process(Threads::Multiplexed, &[9]), Carried::Answered, Trail::Thread, 0);
         assert_eq!(got, Ok((9, Evidence::OnlyRequest)));
     }
 
     #[test]
     fn work_after_the_answer_does_not_go_to_the_next_request() {
-        assert_eq!(decide(&process(Threads::Owned, &[9]), Carried::Answered, 0), Err(RootReason::Answered));
+        assert_eq!(
+            decide(&process(Threads::Owned, &[9]), Carried::Answered, Trail::Thread, 0),
+            Err(RootReason::Answered)
+        );
     }
 
     #[test]
     fn invisible_requests_and_losses_silence_the_second_evidence() {
         let mut tls = process(Threads::Multiplexed, &[9]);
         tls.opaque_servers = 1;
-        assert_eq!(decide(&tls, Carried::Nothing, 0), Err(RootReason::Ambiguous));
+        assert_eq!(decide(&tls, Carried::Nothing, Trail::Thread, 0), Err(RootReason::Ambiguous));
         let mut lossy = process(Threads::Multiplexed, &[9]);
         lossy.lost(5);
-        assert_eq!(decide(&lossy, Carried::Nothing, 6), Err(RootReason::Ambiguous));
-        assert_eq!(decide(&lossy, Carried::Nothing, 5 + UNCERTAIN_NS), Ok((9, Evidence::OnlyRequest)));
+        assert_eq!(decide(&lossy, Carried::Nothing, Trail::Thread, 6), Err(RootReason::Ambiguous));
+        assert_eq!(decide(&lossy, Carried::Nothing, Trail::Thread, 5 + UNCERTAIN_NS), Ok((9, Evidence::OnlyRequest)));
     }
 
     #[test]

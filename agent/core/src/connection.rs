@@ -8,7 +8,7 @@ use crate::turns::{Missing, Turns};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use autospan_abi::{Direction, Role};
+use autospan_abi::{Direction, Role, Trail};
 use core::net::IpAddr;
 
 /// Bytes that are enough for every sniffer.
@@ -104,6 +104,7 @@ pub(crate) struct Origin {
     pub(crate) tgid: u32,
     pub(crate) tid: u32,
     pub(crate) cause: u64,
+    pub(crate) trail: Trail,
 }
 
 /// Tokens of the calls that a request's head came from, the first few of them.
@@ -617,8 +618,8 @@ impl Connection {
         let inbound = (side == Side::Request) == (self.role == Role::Server);
         let at = if inbound { first.at } else { first.entered };
         let sequence = first.sequence_of(position);
-        let Mark { tgid, tid, cause, .. } = first;
-        (Origin { position, sequence, at, tgid, tid, cause }, tokens)
+        let Mark { tgid, tid, cause, trail, .. } = first;
+        (Origin { position, sequence, at, tgid, tid, cause, trail }, tokens)
     }
 
     // === responses without a request ===

@@ -36,6 +36,10 @@ autospan_abi::counters! {
     ConnectionsEvicted = "connections.evicted",
     /// Parents by the thread that read the request.
     ParentThread = "parent.thread",
+    /// Parents by the goroutine, CPython context or other task that works on the request.
+    ParentTask = "parent.task",
+    /// Parents by the turn of the event loop in which the request, or a response to it, was read.
+    ParentTurn = "parent.turn",
     /// Parents because only one request was in flight in the process.
     ParentOnlyRequest = "parent.only_request",
     /// Parents by an incoming trace context header.

@@ -20,7 +20,7 @@ use crate::stream::Mark;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, BinaryHeap, VecDeque};
 use alloc::vec::Vec;
-use autospan_abi::Policy;
+use autospan_abi::{Policy, Trail};
 use core::cmp::Reverse;
 use hashbrown::HashMap;
 
@@ -293,7 +293,8 @@ impl Engine {
 
     fn ended(&mut self, id: u64, at: u64, tgid: u32, tid: u32, bytes: [u64; 2]) {
         let Some(link) = self.links.get_mut(&id) else { return };
-        let mark = Mark { position: 0, entered: at, at, token: 0, cause: 0, sequence: None, tgid, tid };
+        let mark =
+            Mark { position: 0, entered: at, at, token: 0, cause: 0, trail: Trail::Thread, sequence: None, tgid, tid };
         self.pending_bytes -= link.connection.pending_bytes();
         link.connection.ended(mark, bytes, &self.config.protocol, &mut self.signals);
         self.pending_bytes += link.connection.pending_bytes();

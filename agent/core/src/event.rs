@@ -2,7 +2,7 @@
 
 mod encode;
 
-use autospan_abi::{Direction, RecordHeader, RecordKind, Role};
+use autospan_abi::{Direction, RecordHeader, RecordKind, Role, Trail};
 use core::net::{IpAddr, Ipv6Addr};
 
 /// One record of the kernel programs.
@@ -86,6 +86,8 @@ pub struct Data<'a> {
     pub entered: u64,
     pub token: u64,
     pub cause: u64,
+    /// How the cause came to whoever carried it.
+    pub trail: Trail,
     pub sequence: Option<u32>,
     pub total: u32,
     pub head: &'a [u8],
@@ -214,6 +216,7 @@ impl<'a> Fields<'a> {
         }
         let sequence = (flags & autospan_abi::Data::FLAG_SEQUENCE != 0).then_some(sequence);
         let entered = if entered == 0 { at } else { entered.min(at) };
-        Ok(Data { connection, direction, turn, position, entered, token, cause, sequence, total, head, tail })
+        let trail = Trail::from_u8(flags >> autospan_abi::Data::TRAIL_SHIFT);
+        Ok(Data { connection, direction, turn, position, entered, token, cause, trail, sequence, total, head, tail })
     }
 }

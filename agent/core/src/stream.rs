@@ -5,6 +5,7 @@ use crate::event::Data;
 use crate::limits::{EARLY_BYTES_MAX, HEAD_BYTES_MAX};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use autospan_abi::Trail;
 
 /// Records remembered behind bytes that a parser has not taken yet.
 const MARKS_MAX: usize = 16;
@@ -24,6 +25,7 @@ pub(crate) struct Mark {
     pub(crate) at: u64,
     pub(crate) token: u64,
     pub(crate) cause: u64,
+    pub(crate) trail: Trail,
     pub(crate) sequence: Option<u32>,
     pub(crate) tgid: u32,
     pub(crate) tid: u32,
@@ -31,8 +33,8 @@ pub(crate) struct Mark {
 
 impl Mark {
     pub(crate) fn new(at: u64, tgid: u32, tid: u32, data: &Data<'_>) -> Self {
-        let Data { position, entered, token, cause, sequence, .. } = *data;
-        Self { position, entered, at, token, cause, sequence, tgid, tid }
+        let Data { position, entered, token, cause, trail, sequence, .. } = *data;
+        Self { position, entered, at, token, cause, trail, sequence, tgid, tid }
     }
 
     /// TCP sequence number of the byte at `position`.
@@ -193,6 +195,7 @@ mod tests {
             entered: 1,
             token: 0,
             cause: 0,
+            trail: Trail::Thread,
             sequence: Some(7),
             total,
             head,

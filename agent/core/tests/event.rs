@@ -90,6 +90,7 @@ proptest! {
             entered,
             token: 5,
             cause: 6,
+            trail: autospan_abi::Trail::Turn,
             sequence,
             total: (head.len() + tail.len()) as u32 + gap,
             head: &head,

@@ -27,6 +27,7 @@ fn with_request(engine: &mut Engine) -> Data<'static> {
         entered: 1,
         token: 1,
         cause: 0,
+        trail: autospan_abi::Trail::Thread,
         sequence: None,
         total: 27,
         head: b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",

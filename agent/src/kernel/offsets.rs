@@ -4,6 +4,9 @@ use autospan_abi::KernelOffsets;
 
 use super::btf::{Btf, BtfError};
 
+/// Where the kernel keeps the register that user code finds its thread-local storage by.
+const THREAD_POINTER: &str = if cfg!(target_arch = "aarch64") { "thread.uw.tp_value" } else { "thread.fsbase" };
+
 const ABSENT: u32 = KernelOffsets::ABSENT;
 
 /// Nothing is known: every program that follows kernel structs has to stay out.
@@ -38,7 +41,7 @@ pub(crate) const NONE: KernelOffsets = KernelOffsets {
     task_tgid: ABSENT,
     task_signal: ABSENT,
     signal_live: ABSENT,
-    task_fsbase: ABSENT,
+    task_thread_pointer: ABSENT,
     pad: 0,
 };
 
@@ -78,8 +81,7 @@ pub(crate) fn find(btf: &Btf) -> Result<KernelOffsets, BtfError> {
         task_tgid: btf.offset("task_struct", "tgid")?,
         task_signal: btf.offset("task_struct", "signal")?,
         signal_live: btf.offset("signal_struct", "live")?,
-        // x86-64 only: elsewhere Go keeps its g in a register.
-        task_fsbase: optional("task_struct", "thread.fsbase"),
+        task_thread_pointer: optional("task_struct", THREAD_POINTER),
         pad: 0,
     })
 }

@@ -96,6 +96,7 @@ impl Maker {
             entered: self.now.saturating_sub(1_000),
             token: if inbound { self.tokens } else { 0 },
             cause: if inbound { 0 } else { self.carriers[thread] },
+            trail: autospan_abi::Trail::from_u8((a & 3) as u8),
             sequence: (a & 1 == 0).then_some(start as u32),
             total,
             head,

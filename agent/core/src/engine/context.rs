@@ -21,6 +21,8 @@ impl Engine {
         };
         self.count(match context.evidence {
             Ok(Evidence::Thread) => Counter::ParentThread,
+            Ok(Evidence::Task) => Counter::ParentTask,
+            Ok(Evidence::Turn) => Counter::ParentTurn,
             Ok(Evidence::OnlyRequest) => Counter::ParentOnlyRequest,
             Ok(Evidence::Header) => Counter::ParentHeader,
             Ok(Evidence::Join) => Counter::ParentJoin,

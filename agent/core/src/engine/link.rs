@@ -73,7 +73,7 @@ impl Engine {
     fn parent_of(&mut self, origin: &Origin) -> Result<(ExchangeId, Evidence), RootReason> {
         let carried = self.carried(origin);
         match self.processes.get(&origin.tgid) {
-            Some(process) => decide(process, carried, origin.at),
+            Some(process) => decide(process, carried, origin.trail, origin.at),
             None => Err(RootReason::NoRequest),
         }
     }

@@ -115,7 +115,8 @@ impl Writer<'_> {
         self.u64s(&[d.connection, d.position, d.entered, d.token, d.cause]);
         self.u32s(&[d.sequence.unwrap_or(0), d.total]);
         self.u16s(&[head.len() as u16, tail.len() as u16]);
-        let flags = if d.sequence.is_some() { Raw::FLAG_SEQUENCE } else { 0 };
+        let sequence = if d.sequence.is_some() { Raw::FLAG_SEQUENCE } else { 0 };
+        let flags = sequence | ((d.trail as u8) << Raw::TRAIL_SHIFT);
         self.out.extend_from_slice(&[d.direction as u8, flags]);
         self.u16s(&[d.turn]);
         debug_assert_eq!(self.out.len() - self.start, size_of::<Raw>());

@@ -1,6 +1,6 @@
 //! A tiny world that writes the records the kernel programs would, and shows the engine's spans as trees.
 
-use autospan_abi::{Direction, Role};
+use autospan_abi::{Direction, Role, Trail};
 use autospan_core::engine::{Engine, EngineConfig, Output};
 use autospan_core::event::{Data, Ends, Event, EventKind, Opened, Tls};
 use autospan_core::fact::{Fact, Threads};
@@ -35,6 +35,8 @@ pub(crate) struct World {
     ends: HashMap<Conn, End>,
     carriers: HashMap<u32, u64>,
     tokens: u64,
+    /// How causes come to those who carry them.
+    pub(crate) trail: Trail,
     pub(crate) spans: Vec<Span>,
     pub(crate) policies: Vec<(Conn, autospan_abi::Policy)>,
     /// Records are written but lost on the way.
@@ -53,6 +55,7 @@ impl World {
             ends: HashMap::new(),
             carriers: HashMap::new(),
             tokens: 0,
+            trail: Trail::Thread,
             spans: Vec::new(),
             policies: Vec::new(),
             lossy: false,
@@ -139,6 +142,7 @@ impl World {
 
     /// Of `total` bytes moved, only the first were copied.
     pub(crate) fn transfer(&mut self, tid: u32, connection: Conn, direction: Direction, head: &[u8], total: usize) {
+        let trail = self.trail;
         let end = self.ends.get_mut(&connection).expect("opened");
         let inbound = direction == Direction::Inbound;
         let position = end.positions[direction as usize];
@@ -164,8 +168,20 @@ impl World {
         }
         let (tgid, entered, total) = (end.tgid, self.now + 500, total as u32);
         let sequence = (!end.tls).then_some(SEQUENCE.wrapping_add(position as u32));
-        let data =
-            Data { connection, direction, turn, position, entered, token, cause, sequence, total, head, tail: &[] };
+        let data = Data {
+            connection,
+            direction,
+            turn,
+            position,
+            entered,
+            token,
+            cause,
+            trail,
+            sequence,
+            total,
+            head,
+            tail: &[],
+        };
         self.record(tgid, tid, EventKind::Data(data));
     }
 

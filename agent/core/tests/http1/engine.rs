@@ -93,6 +93,7 @@ impl Server {
             entered,
             token,
             cause,
+            trail: autospan_abi::Trail::Thread,
             sequence: None,
             total,
             head,

@@ -225,6 +225,7 @@ impl Records {
                 entered: at,
                 token,
                 cause: 0,
+                trail: autospan_abi::Trail::Thread,
                 sequence: Some(run.sequence.wrapping_add(done)),
                 total,
                 head,

@@ -1,0 +1,63 @@
+//! CPython: contexts are made, futures wake them, work goes through queues to other threads. What a thread runs at a
+//! system call is read rather than followed (`crate::context`), so none of these fires on a switch.
+
+use aya_ebpf::macros::{uprobe, uretprobe};
+use aya_ebpf::programs::{ProbeContext, RetProbeContext};
+
+use crate::carrier;
+use crate::capture::read_user;
+use crate::context::{self, Context};
+use crate::pending;
+use crate::process;
+
+/// Return of `PyContext_CopyCurrent() -> Context *`: the new one inherits.
+#[uretprobe]
+pub fn python_context_copied(ctx: RetProbeContext) -> u32 {
+    let (Some(thread), made) = (process::current_target(), ctx.ret::<u64>()) else { return 0 };
+    if made != 0 {
+        carrier::set(Context::task(thread.tgid, made), carrier::current(thread).handed_on());
+    }
+    0
+}
+
+/// `PyContext_Enter(context)`, the way of event loops that read before they enter: the first context after a read is
+/// that of the connection.
+#[uprobe]
+pub fn python_context_entered(ctx: ProbeContext) -> u32 {
+    let (Some(thread), Some(entered)) = (process::current_target(), ctx.arg::<u64>(0)) else { return 0 };
+    if let Some(read) = pending::take(thread) {
+        carrier::set(Context::task(thread.tgid, entered), read);
+    }
+    0
+}
+
+/// `Future.set_result(future, result)`: wakes the task that waits.
+#[uprobe]
+pub fn python_future_set(ctx: ProbeContext) -> u32 {
+    let (Some(thread), Some(future)) = (process::current_target(), ctx.arg::<u64>(0)) else { return 0 };
+    let woken = context::of_future(thread.tgid, future);
+    if woken != 0 {
+        carrier::wake(Context::task(thread.tgid, woken), carrier::current(thread));
+    }
+    0
+}
+
+/// `SimpleQueue.put(queue, args, count, names)`: an item is handed to whoever gets it.
+#[uprobe]
+pub fn python_queue_put(ctx: ProbeContext) -> u32 {
+    let (Some(thread), Some(args)) = (process::current_target(), ctx.arg::<u64>(1)) else { return 0 };
+    if let Some(item) = read_user::<u64>(args) {
+        pending::put_work(thread.tgid, item, carrier::current(thread).handed_on());
+    }
+    0
+}
+
+/// Return of `SimpleQueue.get` and `get_nowait`: the thread works on the item, and on nothing else.
+#[uretprobe]
+pub fn python_queue_got(ctx: RetProbeContext) -> u32 {
+    let (Some(thread), item) = (process::current_target(), ctx.ret::<u64>()) else { return 0 };
+    if item != 0 {
+        carrier::set(Context::thread(thread), pending::take_work(thread.tgid, item));
+    }
+    0
+}

@@ -20,7 +20,7 @@ pub use record::{
     ConnectionClosed, ConnectionOpened, Data, Direction, ListenStarted, ProcessForked, RecordHeader, RecordKind, Trail,
 };
 
-pub use runtime::{GoRuntime, PythonRuntime};
+pub use runtime::PythonRuntime;
 
 /// Version of everything in this crate.
 pub const ABI_VERSION: u32 = 3;

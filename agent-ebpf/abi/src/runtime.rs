@@ -27,24 +27,8 @@ pub struct PythonRuntime {
 }
 const _: () = assert!(size_of::<PythonRuntime>() == 40);
 
-/// Value of the map `GO_RUNTIMES`, by tgid: offsets in structs of net/http and net.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GoRuntime {
-    /// In `net/http.persistConn`: the data word of `conn`, an interface.
-    pub conn: u32,
-    /// In `net.netFD`: `pfd.Sysfd`.
-    pub sysfd: u32,
-    /// In `net.netFD`: `net`, a string that is "tcp" in what we take for one.
-    pub network: u32,
-    pub pad: u32,
-}
-const _: () = assert!(size_of::<GoRuntime>() == 16);
-
 #[cfg(feature = "user")]
 mod pod {
-    // SAFETY: `repr(C)`, integers only, no implicit padding (size asserted above).
-    unsafe impl aya::Pod for super::GoRuntime {}
     // SAFETY: `repr(C)`, integers only, no implicit padding (size asserted above).
     unsafe impl aya::Pod for super::PythonRuntime {}
 }

@@ -1,10 +1,7 @@
 //! Go: goroutines are made, and requests are handed to the goroutine that writes them. Which goroutine makes a system call
 //! is read rather than followed (`crate::context`).
 
-use autospan_abi::GoRuntime;
-use autospan_abi::limits::RUNTIMES_MAX;
-use aya_ebpf::macros::{map, uprobe};
-use aya_ebpf::maps::LruHashMap;
+use aya_ebpf::macros::uprobe;
 use aya_ebpf::programs::ProbeContext;
 
 use crate::capture::read_user;
@@ -15,9 +12,11 @@ use crate::registers::Frame;
 use crate::tls::{self, SessionKey};
 use crate::{carrier, connection, pending};
 
-/// Set by the agent, by tgid.
-#[map]
-static GO_RUNTIMES: LruHashMap<u32, GoRuntime> = LruHashMap::with_max_entries(RUNTIMES_MAX, 0);
+/// In `net/http.persistConn`: the data word of `conn`, an interface. The same from Go 1.21 to 1.27.
+const PERSIST_CONN_DATA: u64 = 80 + 8;
+/// In `net.netFD`: `pfd.Sysfd`, and `net`, a string. The same from Go 1.21 to 1.27.
+const NET_FD_SYSFD: u64 = 16;
+const NET_FD_NETWORK: u64 = 80;
 
 /// `func newproc1(fn *funcval, callergp *g, …) *g`, on the thread's own stack.
 #[uprobe]
@@ -46,22 +45,20 @@ pub fn go_newproc_return(ctx: ProbeContext) -> u32 {
 #[uprobe]
 pub fn go_round_trip(ctx: ProbeContext) -> u32 {
     let Some(thread) = process::current_target() else { return 0 };
-    // SAFETY: the agent writes an entry once per process.
-    let Some(runtime) = (unsafe { GO_RUNTIMES.get(thread.tgid) }) else { return 0 };
-    if let Some(conn) = read_user::<u64>(Frame::of(&ctx).go_first() + u64::from(runtime.conn)) {
-        hand_over(runtime, conn, thread);
+    if let Some(conn) = read_user::<u64>(Frame::of(&ctx).go_first() + PERSIST_CONN_DATA) {
+        hand_over(conn, thread);
     }
     0
 }
 
 #[inline(always)]
-fn hand_over(runtime: &GoRuntime, conn: u64, thread: Thread) {
+fn hand_over(conn: u64, thread: Thread) {
     let carrier = carrier::current(thread).handed_on();
     let session = SessionKey { session: conn, tgid: thread.tgid, pad: 0 };
     if let Some(connection) = tls::connection_of(session, thread) {
         return connection.hand(carrier.cause);
     }
-    let socket = tcp_descriptor(runtime, conn).and_then(|fd| Socket::from_fd(fd).ok());
+    let socket = tcp_descriptor(conn).and_then(|fd| Socket::from_fd(fd).ok());
     match socket.and_then(|socket| connection::in_probe(socket, thread)) {
         Some(connection) => connection.hand(carrier.cause),
         // TLS that has not carried anything yet: its first write takes it.
@@ -69,13 +66,14 @@ fn hand_over(runtime: &GoRuntime, conn: u64, thread: Thread) {
     }
 }
 
-/// File descriptor of a `*net.TCPConn`. `None`: it is something else.
+/// File descriptor of a `*net.TCPConn`. `None`: it is something else, or laid out in another way, since what must be the
+/// name of its network is not "tcp".
 #[inline(always)]
-fn tcp_descriptor(runtime: &GoRuntime, conn: u64) -> Option<u64> {
+fn tcp_descriptor(conn: u64) -> Option<u64> {
     let net_fd = read_user::<u64>(conn)?;
-    let [text, len] = read_user::<[u64; 2]>(net_fd + u64::from(runtime.network))?;
+    let [text, len] = read_user::<[u64; 2]>(net_fd + NET_FD_NETWORK)?;
     if len != 3 || read_user::<[u8; 3]>(text)? != *b"tcp" {
         return None;
     }
-    read_user(net_fd + u64::from(runtime.sysfd))
+    read_user(net_fd + NET_FD_SYSFD)
 }

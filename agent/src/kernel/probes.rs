@@ -70,7 +70,7 @@ impl Probes {
 }
 
 fn ends_call(program: ProbeProgram) -> bool {
-    matches!(program, ProbeProgram::TlsReturn | ProbeProgram::GoTlsReturn)
+    matches!(program, ProbeProgram::TlsReturn | ProbeProgram::GoTlsReturn | ProbeProgram::GoNewprocReturn)
 }
 
 fn uprobe<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut UProbe, Loss> {

@@ -29,6 +29,12 @@ pub enum ProbeProgram {
     GoTlsWrite,
     /// At every return instruction of those two: a return probe would break Go, whose stacks move.
     GoTlsReturn,
+    /// Entry of `runtime.newproc1`.
+    GoNewproc,
+    /// At every return instruction of it.
+    GoNewprocReturn,
+    /// Entry of `net/http.(*persistConn).roundTrip`.
+    GoRoundTrip,
 }
 
 /// A program at a place in a file.
@@ -61,7 +67,7 @@ pub struct Recognised {
 // === impl ProbeProgram ===
 
 impl ProbeProgram {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::TlsRead,
         Self::TlsReadEx,
         Self::TlsWrite,
@@ -74,6 +80,9 @@ impl ProbeProgram {
         Self::GoTlsRead,
         Self::GoTlsWrite,
         Self::GoTlsReturn,
+        Self::GoNewproc,
+        Self::GoNewprocReturn,
+        Self::GoRoundTrip,
     ];
 
     /// Name of the program in the kernel object.
@@ -91,6 +100,9 @@ impl ProbeProgram {
             Self::GoTlsRead => "go_tls_read",
             Self::GoTlsWrite => "go_tls_write",
             Self::GoTlsReturn => "go_tls_return",
+            Self::GoNewproc => "go_newproc",
+            Self::GoNewprocReturn => "go_newproc_return",
+            Self::GoRoundTrip => "go_round_trip",
         }
     }
 

@@ -83,10 +83,16 @@ impl Probing {
 }
 
 fn traits(recognised: &Recognised) -> u8 {
-    let is_go = |program| matches!(program, ProbeProgram::GoTlsRead | ProbeProgram::GoTlsWrite);
-    match &recognised.probes[..] {
-        [] => 0,
-        probes if probes.iter().any(|probe| is_go(probe.program)) => TRAIT_TLS | TRAIT_GO,
-        _ => TRAIT_TLS,
+    recognised.probes.iter().map(|probe| trait_of(probe.program)).fold(0, |all, more| all | more)
+}
+
+fn trait_of(program: ProbeProgram) -> u8 {
+    use ProbeProgram as P;
+    match program {
+        P::TlsRead | P::TlsReadEx | P::TlsWrite | P::TlsWriteEx | P::TlsWriteEx2 | P::TlsHandshake => TRAIT_TLS,
+        P::GoTlsRead | P::GoTlsWrite => TRAIT_TLS,
+        // Without it, a goroutine would carry what another left behind in the same g.
+        P::GoNewprocReturn => TRAIT_GO,
+        P::TlsReturn | P::TlsFree | P::TlsSetFd | P::GoTlsReturn | P::GoNewproc | P::GoRoundTrip => 0,
     }
 }

@@ -1,5 +1,5 @@
-//! Go's own TLS, `crypto/tls`, in executables of any kind: stripped or not, position-independent or not, linked by Go or
-//! by a C toolchain.
+//! Go's own TLS, and where its runtime and its HTTP client hand work on, in executables of any kind: stripped or not,
+//! position-independent or not, linked by Go or by a C toolchain.
 //!
 //! Arguments are in registers, as of [Go's internal ABI](https://go.dev/s/regabi), since Go 1.17 on x86-64 and 1.18 on
 //! AArch64. A return probe would break a goroutine whose stack moves: each return instruction gets a probe of its own.
@@ -12,12 +12,23 @@ mod tests;
 use super::Probe;
 use crate::elf::{Elf, Function, Machine, Source};
 use crate::probe::plan::{Component, ProbeProgram, Recognised};
-use ProbeProgram::{GoTlsRead, GoTlsReturn, GoTlsWrite};
+use ProbeProgram::{GoNewproc, GoNewprocReturn, GoRoundTrip, GoTlsRead, GoTlsReturn, GoTlsWrite};
 
-const FUNCTIONS: [(&str, ProbeProgram); 2] =
-    [("crypto/tls.(*Conn).Read", GoTlsRead), ("crypto/tls.(*Conn).Write", GoTlsWrite)];
+/// A function that is looked for, and what is attached to it.
+struct Wanted {
+    name: &'static str,
+    entry: ProbeProgram,
+    returns: Option<ProbeProgram>,
+}
 
-/// Adds what an executable linked by Go has of `crypto/tls`.
+const FUNCTIONS: [Wanted; 4] = [
+    Wanted { name: "crypto/tls.(*Conn).Read", entry: GoTlsRead, returns: Some(GoTlsReturn) },
+    Wanted { name: "crypto/tls.(*Conn).Write", entry: GoTlsWrite, returns: Some(GoTlsReturn) },
+    Wanted { name: "runtime.newproc1", entry: GoNewproc, returns: Some(GoNewprocReturn) },
+    Wanted { name: "net/http.(*persistConn).roundTrip", entry: GoRoundTrip, returns: None },
+];
+
+/// Adds what an executable linked by Go has of them.
 pub(super) fn recognise<S: Source + ?Sized>(elf: &Elf<'_, S>, recognised: &mut Recognised) {
     let Some(version) = elf.go_version() else { return };
     let probes = match functions(elf) {
@@ -28,7 +39,13 @@ pub(super) fn recognise<S: Source + ?Sized>(elf: &Elf<'_, S>, recognised: &mut R
     };
     let component = Component { name: "Go crypto/tls", version };
     match probes {
-        Ok(probes) => recognised.probes.extend(probes.into_iter().flatten()),
+        Ok(probes) => {
+            let before = recognised.probes.len();
+            recognised.probes.extend(probes.into_iter().flatten());
+            if !recognised.probes[before..].iter().any(|probe| probe.program == GoTlsReturn) {
+                return;
+            }
+        }
         Err(reason) => recognised.loss = Some(format!("{component} cannot be read: {reason}")),
     }
     recognised.what.push(component);
@@ -36,7 +53,7 @@ pub(super) fn recognise<S: Source + ?Sized>(elf: &Elf<'_, S>, recognised: &mut R
 
 /// The functions that are there. An error is why nobody can know.
 fn functions<S: Source + ?Sized>(elf: &Elf<'_, S>) -> Result<Vec<Function>, &'static str> {
-    let names = FUNCTIONS.map(|(name, _)| name);
+    let names = FUNCTIONS.map(|wanted| wanted.name);
     let by_symbols = elf.functions(&names);
     if by_symbols.is_empty() { functab::functions(elf, &names) } else { Ok(by_symbols) }
 }
@@ -53,13 +70,14 @@ fn has_register_abi(machine: Machine, version: Option<&str>) -> bool {
     digits.and_then(|digits| digits.parse::<u32>().ok()).is_some_and(|minor| minor >= since)
 }
 
-/// A probe at a function's entry, and one at each of its returns.
+/// A probe at a function's entry, and one at each of its returns where they are wanted.
 fn probes<S: Source + ?Sized>(elf: &Elf<'_, S>, function: &Function) -> Result<Vec<Probe>, &'static str> {
     let code = code::read(elf, function).ok_or("a function is not in the file's code")?;
     let offsets = code::offsets(elf.machine, &code, function.address).ok_or("its code was not understood")?;
     let offset = |at: u64| elf.code_offset(function.address + at);
-    let returns = offsets.returns.iter().map(|at| (*at, GoTlsReturn));
-    let places = [(offsets.entry, FUNCTIONS[function.name].1)].into_iter().chain(returns);
+    let Wanted { entry, returns, .. } = FUNCTIONS[function.name];
+    let returns = returns.into_iter().flat_map(|program| offsets.returns.iter().map(move |at| (*at, program)));
+    let places = [(offsets.entry, entry)].into_iter().chain(returns);
     let probe = |(at, program)| Some(Probe { offset: offset(at)?, program });
     places.map(probe).collect::<Option<_>>().ok_or("a function is not in the file's code")
 }

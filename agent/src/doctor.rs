@@ -40,10 +40,7 @@ fn kernel_side(object: Option<PathBuf>) -> (Vec<Capability>, Option<String>) {
         return (Vec::new(), Some(unprivileged.to_string()));
     }
     match Kernel::load(&LoadOptions { object, ..LoadOptions::default() }) {
-        Ok(mut kernel) => {
-            let probes = kernel.probe_capability();
-            (kernel.capabilities().iter().cloned().chain([probes]).collect(), None)
-        }
+        Ok(kernel) => (kernel.capabilities().to_vec(), None),
         Err(error) => (Vec::new(), Some(error.to_string())),
     }
 }

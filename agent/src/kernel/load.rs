@@ -27,6 +27,8 @@ pub(super) fn load(options: &LoadOptions) -> Result<Kernel, KernelError> {
     let mut capabilities = capabilities_of(offsets, lost_offsets.as_ref());
     let mut attacher = Attacher::new(&mut ebpf);
     capabilities.extend(PLANS.iter().map(|plan| attacher.run(plan, lost_offsets.as_ref())));
+    let mut probes = Probes::default();
+    capabilities.push(probes.load_all(&mut ebpf));
     something_works(&capabilities, lost_offsets.as_ref(), tracefs.err())?;
     Ok(Kernel {
         ring: typed(&mut ebpf, "RECORDS")?,
@@ -36,7 +38,7 @@ pub(super) fn load(options: &LoadOptions) -> Result<Kernel, KernelError> {
         policies: typed(&mut ebpf, "POLICIES")?,
         listeners: typed(&mut ebpf, "LISTENERS")?,
         counters: typed(&mut ebpf, "COUNTERS")?,
-        probes: Probes::default(),
+        probes,
         capabilities,
         debug_log: if options.debug_log { DebugLog::of(&mut ebpf) } else { None },
         ebpf,

@@ -183,11 +183,6 @@ impl Kernel {
         self.processes.add_traits(tgid, traits);
     }
 
-    /// Whether probes on user code can be had, found by loading all of them.
-    pub fn probe_capability(&mut self) -> Capability {
-        self.probes.capability(&mut self.ebpf)
-    }
-
     /// Never traces the process, until it ends.
     pub fn exclude(&mut self, tgid: u32) {
         self.processes.exclude(tgid);

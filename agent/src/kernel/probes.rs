@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::thread::{self, JoinHandle};
 
 use aya::Ebpf;
 use aya::programs::uprobe::{UProbeLink, UProbeScope};
@@ -11,11 +12,13 @@ use super::attach::{cannot_load, chain, foreign_object};
 use super::capability::{Capability, Loss};
 use crate::probe::{FileId, Probe, ProbeProgram};
 
-/// What is attached, by file. Programs are loaded when they are first wanted: most machines need some of them.
+/// What is attached, by file.
 #[derive(Debug, Default)]
 pub(super) struct Probes {
     loaded: HashMap<ProbeProgram, Result<(), Loss>>,
     links: HashMap<FileId, Vec<UProbeLink>>,
+    /// Detaching takes the kernel a grace period for each probe: others do the waiting.
+    releases: Vec<JoinHandle<()>>,
 }
 
 // === impl Probes ===
@@ -38,11 +41,15 @@ impl Probes {
     }
 
     pub(super) fn detach(&mut self, file: FileId) {
-        self.links.remove(&file);
+        if let Some(links) = self.links.remove(&file) {
+            self.releases.retain(|release| !release.is_finished());
+            self.releases.extend(release(links));
+        }
     }
 
-    /// Loads everything, to see whether the kernel takes it.
-    pub(super) fn capability(&mut self, ebpf: &mut Ebpf) -> Capability {
+    /// Loads everything: the verifier takes its time, and the first requests of a service that has just started do not
+    /// wait for it.
+    pub(super) fn load_all(&mut self, ebpf: &mut Ebpf) -> Capability {
         let loss = ProbeProgram::ALL.into_iter().find_map(|program| self.load(ebpf, program).err());
         Capability { name: "probes on user code", without: "what passes inside TLS connections", loss }
     }
@@ -71,6 +78,28 @@ impl Probes {
 
 fn ends_call(program: ProbeProgram) -> bool {
     matches!(program, ProbeProgram::TlsReturn | ProbeProgram::GoTlsReturn | ProbeProgram::GoNewprocReturn)
+}
+
+/// Detaches probes, some at a time: grace periods that are waited for together pass together.
+fn release(links: Vec<UProbeLink>) -> Vec<JoinHandle<()>> {
+    const THREADS_MAX: usize = 16;
+    let mut shares: Vec<Vec<UProbeLink>> = Vec::new();
+    shares.resize_with(THREADS_MAX.min(links.len()), Vec::new);
+    let count = shares.len();
+    for (i, link) in links.into_iter().enumerate() {
+        shares[i % count].push(link);
+    }
+    shares.into_iter().map(|share| thread::spawn(move || drop(share))).collect()
+}
+
+impl Drop for Probes {
+    fn drop(&mut self) {
+        let links = self.links.drain().flat_map(|(_, links)| links).collect();
+        self.releases.extend(release(links));
+        for release in self.releases.drain(..) {
+            let _ = release.join();
+        }
+    }
 }
 
 fn uprobe<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut UProbe, Loss> {

@@ -57,10 +57,11 @@ pub struct Component {
 /// What was recognised in one ELF file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recognised {
+    /// What has the probes.
     pub what: Vec<Component>,
     /// Sorted; no two at one place.
     pub probes: Vec<Probe>,
-    /// One line: why the TLS of this file cannot be read.
+    /// One line: what there is besides that has none, and why.
     pub loss: Option<String>,
 }
 

@@ -14,6 +14,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{env, fs, io};
 
+#[path = "../../../agent/src/elf/testing.rs"]
+mod image;
+
+use image::{AARCH64, CODE_BASE, CODE_OFFSET, Image, X86_64, go_build_information, go_functab};
+
 fn main() -> io::Result<()> {
     let corpus = PathBuf::from(env::args_os().nth(1).expect("usage: seeds CORPUS"));
     let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("../golden/http1");
@@ -26,7 +31,39 @@ fn main() -> io::Result<()> {
     }
     trace_contexts(&corpus)?;
     captures(&corpus)?;
-    write(&corpus, "btf", "outer-inner", &btf())
+    write(&corpus, "btf", "outer-inner", &btf())?;
+    executables(&corpus)
+}
+
+/// A C library, one that lost its names, and Go executables with and without symbols.
+fn executables(corpus: &Path) -> io::Result<()> {
+    const READ: &str = "crypto/tls.(*Conn).Read";
+    const WRITE: &str = "crypto/tls.(*Conn).Write";
+    // cmp 16(%r14), %rsp; jbe +3; push %rbp; ret; ret; jmp start
+    let x86_64 = [0x49, 0x3b, 0x66, 0x10, 0x76, 0x03, 0x55, 0xc3, 0xc3, 0xeb, 0xf5];
+    // nop; ret; b start
+    let arm64 = [0x1f, 0x20, 0x03, 0xd5, 0xc0, 0x03, 0x5f, 0xd6, 0xfe, 0xff, 0xff, 0x17];
+    let code = |function: &[u8]| [&[0xcc; 16], function, function].concat();
+    let function = |name: &str, at: u64, size: u64| (name.to_owned(), Some(at), size);
+    let exports = ["SSL_read", "SSL_write_ex2", "SSL_free", "gnutls_record_recv"];
+    let exports = exports.into_iter().zip([0, 16, 32, 48]).map(|(name, at)| function(name, at, 16)).collect();
+    let constants = b"OpenSSL 3.0.17 1 Jul 2025\0GnuTLS 3.7.9 log\0".to_vec();
+    let library = Image { exports, constants, ..Image::default() };
+    let constants = b"OpenSSL 3.5.4 30 Sep 2025\0ssl/ssl_lib.c\0/rustls-0.23.46/src".to_vec();
+    let unnamed = Image { constants, ..Image::default() };
+    let size = x86_64.len() as u64;
+    let symbols = vec![function(READ, 16, size), function(WRITE, 16 + size, size)];
+    let information = vec![(".go.buildinfo", go_build_information("go1.27.3"))];
+    let go = Image { code: code(&x86_64), symbols, sections: information.clone(), ..Image::default() };
+    let stripped = |text, machine, function: &[u8]| {
+        let table = (".gopclntab", go_functab(text, [READ, WRITE], function.len()));
+        let sections = [information.clone(), vec![table]].concat();
+        Image { machine, code: code(function), sections, ..Image::default() }
+    };
+    let (go_stripped, go_arm64) = (stripped(0, X86_64, &x86_64), stripped(CODE_BASE + CODE_OFFSET, AARCH64, &arm64));
+    let images = [library, unnamed, go, go_stripped, go_arm64].map(|image| image.build());
+    let names = ["library", "unnamed", "go", "go-stripped", "go-arm64"];
+    names.into_iter().zip(images).try_for_each(|(name, bytes)| write(corpus, "probe", name, &bytes))
 }
 
 /// `struct a { int b; union { int c; }; }; struct d { const a e; }`, with types 1 int, 2 union, 3 a, 4 const a, 5 d.

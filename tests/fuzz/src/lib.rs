@@ -4,8 +4,11 @@
 pub mod dialog;
 #[path = "../../../agent/core/tests/http1/driver.rs"]
 pub mod driver;
-// The shell's dependencies are too many to be built for fuzzing; this module needs none of them.
+// The shell's dependencies are too many to be built for fuzzing; these modules need few of them.
+#[path = "../../../agent/src/elf/mod.rs"]
+pub mod elf;
 #[path = "../../../agent/src/replay/pcap/mod.rs"]
 pub mod pcap;
+pub mod probe;
 pub mod records;
 pub mod script;

@@ -16,7 +16,7 @@ pub fn recognise<S: Source + ?Sized>(source: &S) -> Recognised {
     if let Some(elf) = Elf::parse(source) {
         tls::recognise(&elf, &mut recognised);
         go::recognise(&elf, &mut recognised);
-        if recognised.what.is_empty() {
+        if recognised.is_nothing() {
             unnamed::recognise(&elf, &mut recognised);
         }
     }

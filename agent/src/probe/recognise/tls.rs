@@ -51,16 +51,20 @@ pub(super) fn recognise<S: Source + ?Sized>(elf: &Elf<'_, S>, recognised: &mut R
     if elf.machine == Machine::Other {
         return;
     }
-    let functions = elf.functions(&SYMBOLS.map(|(name, _)| name));
-    let has = |role: fn(Role) -> bool| functions.iter().any(|function| role(SYMBOLS[function.name].1));
-    if has(|role| matches!(role, Role::Probe(OpenSsl, TlsRead | TlsReadEx | TlsWrite | TlsWriteEx))) {
-        recognised.what.push(openssl(elf, &functions));
-    }
-    if has(|role| matches!(role, Role::Probe(GnuTls, TlsRead | TlsWrite))) {
-        recognised.what.push(gnutls(elf));
-    }
-    if !recognised.what.is_empty() {
+    let mut functions = elf.functions(&SYMBOLS.map(|(name, _)| name));
+    // A symbol that leads nowhere tells nothing.
+    functions.retain(|function| entry_offset(elf, function).is_some());
+    let reads_or_writes = |wanted: Family| {
+        functions.iter().any(|function| match SYMBOLS[function.name].1 {
+            Role::Probe(family, TlsRead | TlsReadEx | TlsWrite | TlsWriteEx | TlsWriteEx2) => family == wanted,
+            _ => false,
+        })
+    };
+    let openssl = reads_or_writes(OpenSsl).then(|| openssl(elf, &functions));
+    let gnutls = reads_or_writes(GnuTls).then(|| gnutls(elf));
+    if openssl.is_some() || gnutls.is_some() {
         recognised.probes.extend(functions.iter().flat_map(|function| probes(elf, function)));
+        recognised.what.extend([openssl, gnutls].into_iter().flatten());
     }
 }
 

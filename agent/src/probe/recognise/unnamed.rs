@@ -26,9 +26,8 @@ pub(super) fn recognise<S: Source + ?Sized>(elf: &Elf<'_, S>, recognised: &mut R
     });
     let ssl = ssl.map(|name| Component { name, version: version.filter(|_| name != BORINGSSL) });
     let rustls = rustls.map(|version| Component { name: "rustls", version: Some(version) });
-    recognised.what.extend([ssl, rustls].into_iter().flatten());
-    if !recognised.what.is_empty() {
-        let names: Vec<_> = recognised.what.iter().map(ToString::to_string).collect();
+    let names: Vec<_> = [ssl, rustls].into_iter().flatten().map(|component| component.to_string()).collect();
+    if !names.is_empty() {
         recognised.loss = Some(format!("{}: linked in without symbols", names.join(" and ")));
     }
 }

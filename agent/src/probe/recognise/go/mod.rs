@@ -40,15 +40,12 @@ pub(super) fn recognise<S: Source + ?Sized>(elf: &Elf<'_, S>, recognised: &mut R
     let component = Component { name: "Go crypto/tls", version };
     match probes {
         Ok(probes) => {
-            let before = recognised.probes.len();
+            let is_tls = |probe: &Probe| probe.program == GoTlsReturn;
+            recognised.what.extend(probes.iter().flatten().any(is_tls).then_some(component));
             recognised.probes.extend(probes.into_iter().flatten());
-            if !recognised.probes[before..].iter().any(|probe| probe.program == GoTlsReturn) {
-                return;
-            }
         }
         Err(reason) => recognised.loss = Some(format!("{component} cannot be read: {reason}")),
     }
-    recognised.what.push(component);
 }
 
 /// The functions that are there. An error is why nobody can know.

@@ -1,4 +1,4 @@
-use crate::elf::testing::{AARCH64, CODE_BASE, CODE_OFFSET, Image};
+use crate::elf::testing::{AARCH64, CODE_BASE, CODE_OFFSET, Image, go_build_information, go_functab};
 use crate::probe::plan::{ProbeProgram, Recognised};
 use crate::probe::recognise::recognise;
 use ProbeProgram::{GoTlsRead, GoTlsReturn, GoTlsWrite};
@@ -10,44 +10,21 @@ const ARM64: [u8; 12] = [0x1f, 0x20, 0x03, 0xd5, 0xc0, 0x03, 0x5f, 0xd6, 0xfe, 0
 const READ: &str = "crypto/tls.(*Conn).Read";
 const WRITE: &str = "crypto/tls.(*Conn).Write";
 
-fn build_information(version: &str) -> Vec<u8> {
-    let mut section = b"\xff Go buildinf:\x08\x02".to_vec();
-    section.resize(32, 0);
-    section.push(version.len() as u8);
-    section.extend(version.bytes());
-    section
-}
-
 /// Two functions that follow each other from 16 bytes after the start of the code on.
 fn code(function: &[u8]) -> Vec<u8> {
     [&[0xcc; 16], function, function].concat()
 }
 
-/// A table with these functions, of equal size; `text` as in the header.
-fn functab(text: u64, names: [&str; 2], size: usize) -> Vec<u8> {
-    const HEADER: u64 = 72;
-    let strings = format!("\0{}\0{}\0", names[0], names[1]);
-    let places = [1, 2 + names[0].len() as u32];
-    let entries = HEADER + strings.len() as u64;
-    let mut table = vec![0xf1, 0xff, 0xff, 0xff, 0, 0, 1, 8];
-    table.extend([2, 0, text, HEADER, entries, entries, entries, entries].map(u64::to_le_bytes).concat());
-    table.extend(strings.bytes());
-    let [first, second, end] = [16, 16 + size as u32, 16 + 2 * size as u32];
-    let words = [first, 20, second, 28, end, first, places[0], second, places[1]];
-    table.extend(words.map(u32::to_le_bytes).concat());
-    table
-}
-
 fn stripped(version: &str, text: u64) -> Image {
-    let table = functab(text, [READ, WRITE], X86_64.len());
-    let sections = vec![(".go.buildinfo", build_information(version)), (".gopclntab", table)];
+    let table = go_functab(text, [READ, WRITE], X86_64.len());
+    let sections = vec![(".go.buildinfo", go_build_information(version)), (".gopclntab", table)];
     Image { code: code(&X86_64), sections, ..Image::default() }
 }
 
 fn with_symbols(version: &str) -> Image {
     let function = |name: &str, at| (name.to_owned(), Some(at), X86_64.len() as u64);
     let symbols = vec![function(READ, 16), function(WRITE, 16 + X86_64.len() as u64)];
-    let sections = vec![(".go.buildinfo", build_information(version))];
+    let sections = vec![(".go.buildinfo", go_build_information(version))];
     Image { code: code(&X86_64), symbols, sections, ..Image::default() }
 }
 
@@ -122,8 +99,8 @@ fn where_the_code_begins() {
 
 #[test]
 fn aarch64() {
-    let table = functab(CODE_BASE + CODE_OFFSET, [READ, WRITE], ARM64.len());
-    let sections = vec![(".go.buildinfo", build_information("go1.24")), (".gopclntab", table)];
+    let table = go_functab(CODE_BASE + CODE_OFFSET, [READ, WRITE], ARM64.len());
+    let sections = vec![(".go.buildinfo", go_build_information("go1.24")), (".gopclntab", table)];
     let image = Image { machine: AARCH64, code: code(&ARM64), sections, ..Image::default() };
     let expected = [(16, GoTlsRead), (20, GoTlsReturn), (28, GoTlsWrite), (32, GoTlsReturn)];
     assert_eq!(probes(&recognise(image.build().as_slice())), expected);
@@ -144,7 +121,7 @@ fn versions() {
 #[test]
 fn executables_without_tls() {
     let mut image = stripped("go1.27.3", 0);
-    image.sections[1].1 = functab(0, ["main.main", "main.other"], X86_64.len());
+    image.sections[1].1 = go_functab(0, ["main.main", "main.other"], X86_64.len());
     assert_eq!(recognise(image.build().as_slice()), Recognised::default());
     image.sections.remove(0);
     assert_eq!(recognise(image.build().as_slice()), Recognised::default());

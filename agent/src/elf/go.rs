@@ -41,7 +41,8 @@ fn version(section: &[u8]) -> Option<String> {
     // A version is far shorter than the 128 bytes that would need a second length byte.
     let text = std::str::from_utf8(rest.get(..usize::from(len))?).ok()?;
     let version = text.split([' ', '\n']).next()?.strip_prefix("go")?;
-    (version.len() <= VERSION_BYTES_MAX).then(|| version.to_owned())
+    let plain = version.bytes().all(|byte| byte.is_ascii_graphic());
+    (plain && version.len() <= VERSION_BYTES_MAX).then(|| version.to_owned())
 }
 
 #[cfg(test)]
@@ -56,6 +57,9 @@ mod tests {
         assert_eq!(version(&section).as_deref(), Some("1.27.3"));
         section[32] = 0x7f;
         assert_eq!(version(&section), None, "the length lies");
+        section[32] = 8;
+        section[36] = 0x1b;
+        assert_eq!(version(&section), None, "nothing for a terminal");
         section[15] = 0;
         assert_eq!(version(&section), None, "an older layout");
         assert_eq!(version(b""), None);

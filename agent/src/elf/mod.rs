@@ -3,6 +3,7 @@
 //!
 //! 64-bit little-endian files only, which is what this agent's kernels run.
 
+mod code;
 pub mod go;
 mod relocations;
 mod strings;
@@ -23,7 +24,7 @@ use std::os::unix::fs::FileExt;
 
 /// Bytes that are read of one file, repeated reads included. The largest tables there are (strings and symbols of a
 /// browser) fit.
-const FILE_BYTES_MAX: u64 = 256 << 20;
+const FILE_BYTES_MAX: u64 = 192 << 20;
 const SEGMENTS_MAX: u16 = 256;
 const SECTIONS_MAX: u16 = 4_096;
 /// Bytes of the section names, all together.

@@ -7,6 +7,8 @@ use std::ops::Range;
 
 /// Bytes of a text that are looked at: no name that is looked for is longer, nor what follows a mark.
 pub(super) const TEXT_BYTES_MAX: usize = 128;
+/// Bytes of a table of names; Node's has 8 MB.
+const STRINGS_BYTES_MAX: u64 = 64 << 20;
 /// Bytes that are searched at once; Node has 47 MB of constants.
 const SEARCH_BYTES_MAX: u64 = 64 << 20;
 
@@ -22,10 +24,10 @@ pub struct Match<'b> {
 }
 
 /// A piece of a range.
-struct Window<'b> {
+pub(super) struct Window<'b> {
     /// From the start of the range.
-    offset: u64,
-    bytes: &'b [u8],
+    pub(super) offset: u64,
+    pub(super) bytes: &'b [u8],
     /// Bytes at the start that were at the end of the window before.
     again: usize,
     last: bool,
@@ -35,7 +37,8 @@ impl<S: Source + ?Sized> Elf<'_, S> {
     /// Goes through NUL-terminated strings: the offset of each one's NUL from the start of the range, and its last
     /// bytes, which are all of it where it is shorter than [`TEXT_BYTES_MAX`].
     pub fn strings(&self, range: Range<u64>, mut each: impl FnMut(u64, &[u8]) -> ControlFlow<()>) {
-        let _ = self.windows(range, |window| {
+        let end = range.end.min(range.start.saturating_add(STRINGS_BYTES_MAX));
+        let _ = self.windows(range.start..end, |window| {
             let mut begin = 0;
             for end in memchr_iter(0, window.bytes) {
                 if end >= window.again {
@@ -72,7 +75,11 @@ impl<S: Source + ?Sized> Elf<'_, S> {
     }
 
     /// Goes through a range in windows that overlap by [`TEXT_BYTES_MAX`], as far as the file goes.
-    fn windows(&self, range: Range<u64>, mut each: impl FnMut(Window<'_>) -> ControlFlow<()>) -> ControlFlow<()> {
+    pub(super) fn windows(
+        &self,
+        range: Range<u64>,
+        mut each: impl FnMut(Window<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
         let (mut buffer, mut offset, mut again) = (vec![0; WINDOW_BYTES], 0, 0);
         let size = range.end.saturating_sub(range.start);
         while offset + (again as u64) < size {

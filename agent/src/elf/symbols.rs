@@ -61,7 +61,11 @@ impl<S: Source + ?Sized> Elf<'_, S> {
     fn places_of(&self, table: &Section, names: &[&str]) -> HashMap<u32, usize> {
         let mut places = HashMap::new();
         let Some(strings) = self.sections.get(table.link as usize) else { return places };
+        let shortest = names.iter().map(|name| name.len()).min().unwrap_or(0);
         self.strings(strings.range.clone(), |end, string| {
+            if string.len() < shortest {
+                return Continue(());
+            }
             for (i, name) in names.iter().enumerate().filter(|(_, name)| string.ends_with(name.as_bytes())) {
                 if let Ok(place) = u32::try_from(end - name.len() as u64) {
                     places.insert(place, i);

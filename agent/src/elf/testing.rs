@@ -127,3 +127,34 @@ pub fn go_functab(text: u64, names: [&str; 2], size: usize) -> Vec<u8> {
     table.extend(words.map(u32::to_le_bytes).concat());
     table
 }
+
+/// OpenSSL without its symbols: three functions of 16 bytes that refer to names, and one that calls them; a table of where they begin.
+pub fn openssl_without_symbols(version: &str, names: [&str; 3]) -> Image {
+    let constants = [version, " 1 Jul 2025\0../ssl/ssl_lib.c"].into_iter().chain(names).chain([""]).collect::<Vec<_>>();
+    let constants = constants.join("\0").into_bytes();
+    let sections = vec![(".eh_frame_hdr", vec![0xee; 12 + 8 * 4])];
+    let mut image = Image { constants, sections, ..Image::default() };
+    let file = image.build();
+    let address = |bytes: &[u8]| {
+        let place = file.windows(bytes.len()).position(|window| window == bytes).expect("it is in the file");
+        CONSTANTS_BASE + place as u64
+    };
+    let start = CODE_BASE + CODE_OFFSET;
+    let relative = |from: u64, to: u64| (to.wrapping_sub(from) as i32).to_le_bytes();
+    let table = address(&[0xee; 12 + 8 * 4]);
+    let mut entries = vec![1, 0x1b, 3, 0x3b, 0, 0, 0, 0, 4, 0, 0, 0];
+    for (i, name) in names.iter().enumerate() {
+        let at = 16 * i;
+        image.code[at..at + 3].copy_from_slice(&[0x48, 0x8d, 0x15]);
+        let name = address(format!("\0{name}\0").as_bytes()) + 1;
+        image.code[at + 3..at + 7].copy_from_slice(&relative(start + at as u64 + 7, name));
+        let call = 48 + 5 * i;
+        image.code[call] = 0xe8;
+        image.code[call + 1..call + 5].copy_from_slice(&relative(call as u64 + 5, at as u64));
+    }
+    for function in [0, 16, 32, 48] {
+        entries.extend([relative(table, start + function), [0; 4]].concat());
+    }
+    image.sections[0].1 = entries;
+    image
+}

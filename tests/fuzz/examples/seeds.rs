@@ -17,7 +17,9 @@ use std::{env, fs, io};
 #[path = "../../../agent/src/elf/testing.rs"]
 mod image;
 
-use image::{AARCH64, CODE_BASE, CODE_OFFSET, Image, X86_64, go_build_information, go_functab};
+use image::{
+    AARCH64, CODE_BASE, CODE_OFFSET, Image, X86_64, go_build_information, go_functab, openssl_without_symbols,
+};
 
 fn main() -> io::Result<()> {
     let corpus = PathBuf::from(env::args_os().nth(1).expect("usage: seeds CORPUS"));
@@ -51,6 +53,8 @@ fn executables(corpus: &Path) -> io::Result<()> {
     let library = Image { exports, constants, ..Image::default() };
     let constants = b"OpenSSL 3.5.4 30 Sep 2025\0ssl/ssl_lib.c\0/rustls-0.23.46/src".to_vec();
     let unnamed = Image { constants, ..Image::default() };
+    let errors = ["ssl_read_internal", "ssl_write_internal", "SSL_do_handshake"];
+    let by_errors = openssl_without_symbols("OpenSSL 3.0.17", errors);
     let size = x86_64.len() as u64;
     let symbols = vec![function(READ, 16, size), function(WRITE, 16 + size, size)];
     let information = vec![(".go.buildinfo", go_build_information("go1.27.3"))];
@@ -61,8 +65,8 @@ fn executables(corpus: &Path) -> io::Result<()> {
         Image { machine, code: code(function), sections, ..Image::default() }
     };
     let (go_stripped, go_arm64) = (stripped(0, X86_64, &x86_64), stripped(CODE_BASE + CODE_OFFSET, AARCH64, &arm64));
-    let images = [library, unnamed, go, go_stripped, go_arm64].map(|image| image.build());
-    let names = ["library", "unnamed", "go", "go-stripped", "go-arm64"];
+    let images = [library, unnamed, by_errors, go, go_stripped, go_arm64].map(|image| image.build());
+    let names = ["library", "unnamed", "by-errors", "go", "go-stripped", "go-arm64"];
     names.into_iter().zip(images).try_for_each(|(name, bytes)| write(corpus, "probe", name, &bytes))
 }
 

@@ -25,14 +25,15 @@ pub fn recognise<S: Source + ?Sized>(source: &S) -> Recognised {
 }
 
 /// Where in the file a function's probes go. Behind an `endbr64`, where there is one: most functions go on with a `push`,
-/// which the kernel emulates instead of stepping over it, at half the price.
+/// which the kernel emulates instead of stepping over it, at half the price. `None`: this is no place in the file's code.
 fn entry_offset<S: Source + ?Sized>(elf: &Elf<'_, S>, function: &Function) -> Option<u64> {
     const ENDBR64: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
     let offset = elf.code_offset(function.address)?;
-    let behind = elf.code_offset(function.address.checked_add(ENDBR64.len() as u64)?)?;
-    let marked = elf.machine == Machine::X86_64 && function.size > ENDBR64.len() as u64;
-    let skip = marked && elf.read(offset..behind).is_some_and(|bytes| bytes == ENDBR64);
-    Some(if skip { behind } else { offset })
+    let code = elf.read_up_to(offset..offset.checked_add(ENDBR64.len() as u64)?);
+    let has_more = function.size > ENDBR64.len() as u64;
+    let skip = elf.machine == Machine::X86_64 && has_more && code == ENDBR64;
+    let offset = if skip { elf.code_offset(function.address + ENDBR64.len() as u64)? } else { offset };
+    (!code.is_empty()).then_some(offset)
 }
 
 /// Functions with several names get their probes once.

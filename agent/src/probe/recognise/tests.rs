@@ -1,7 +1,7 @@
 use super::*;
-use crate::elf::testing::{AARCH64, CODE_OFFSET, Image};
+use crate::elf::testing::{AARCH64, CODE_OFFSET, Image, openssl_without_symbols};
 use crate::probe::plan::ProbeProgram;
-use ProbeProgram::{TlsFree, TlsHandshake, TlsRead, TlsReadEx, TlsReturn, TlsSetFd, TlsWrite};
+use ProbeProgram::{TlsFree, TlsHandshake, TlsRead, TlsReadEx, TlsReturn, TlsSetFd, TlsWrite, TlsWriteEx, TlsWriteEx2};
 
 fn function(name: &str, offset: u64, size: u64) -> (String, Option<u64>, u64) {
     (name.to_owned(), Some(offset), size)
@@ -126,6 +126,47 @@ fn libraries_without_names() {
         told(b"/rustls-0.21.12/src\0/rustls-0.23.46/src\0OpenSSL 3.0.\0ssl/ssl_lib.c"),
         "OpenSSL and rustls 0.21.12: linked in without symbols"
     );
+}
+
+const INTERNAL: [&str; 3] = ["ssl_read_internal", "ssl_write_internal", "SSL_do_handshake"];
+
+#[test]
+fn functions_by_the_errors_they_raise() {
+    for (version, write) in
+        [("OpenSSL 3.0.17", TlsWriteEx), ("OpenSSL 3.3.0", TlsWriteEx2), ("OpenSSL 4.0.3", TlsWriteEx2)]
+    {
+        let recognised = recognise(openssl_without_symbols(version, INTERNAL).build().as_slice());
+        let expected =
+            [(0, TlsReadEx), (0, TlsReturn), (16, write), (16, TlsReturn), (32, TlsHandshake), (32, TlsReturn)];
+        assert_eq!((probes(&recognised), what(&recognised)), (expected.to_vec(), vec![version.to_owned()]));
+        assert_eq!(recognised.loss, None);
+    }
+    let recognised = recognise(
+        openssl_without_symbols("OpenSSL 3.5.4", ["ssl_read_internal", "ssl_write_internal", "x"]).build().as_slice(),
+    );
+    assert_eq!(probes(&recognised).len(), 4, "without the handshake");
+}
+
+#[test]
+fn functions_that_are_not_certain_are_left_alone() {
+    let lost = |image: Image, why: &str| {
+        let recognised = recognise(image.build().as_slice());
+        assert_eq!((probes(&recognised), recognised.loss.is_some()), (vec![], true), "{why}");
+    };
+    lost(openssl_without_symbols("OpenSSL 1.1.1w", INTERNAL), "numbers instead of names");
+    lost(openssl_without_symbols("OpenSSL 3.x", INTERNAL), "an unknown version");
+    lost(openssl_without_symbols("OpenSSL 3.5.4", ["ssl_read_internal", "x", "y"]), "nothing to write with");
+    let mut image = openssl_without_symbols("OpenSSL 3.5.4", INTERNAL);
+    image.code[53] = 0x90;
+    lost(image.clone(), "a part of a function: nobody calls it");
+    image.code[53] = 0xe8;
+    let call: [u8; 7] = image.code[0..7].try_into().expect("seven bytes");
+    image.code[32..39].copy_from_slice(&call);
+    let displacement = i32::from_le_bytes(image.code[35..39].try_into().expect("four bytes")) - 32;
+    image.code[35..39].copy_from_slice(&displacement.to_le_bytes());
+    lost(image.clone(), "two functions");
+    image.sections.clear();
+    lost(image, "no bounds of functions");
 }
 
 /// A table that is longer than a window, with names that lie across its end.

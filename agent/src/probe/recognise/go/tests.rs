@@ -128,6 +128,17 @@ fn executables_without_tls() {
 }
 
 #[test]
+fn tables_of_a_layout_to_come() {
+    let mut image = stripped("go1.40", 0);
+    image.sections[1].1[0] = 0xf2;
+    let recognised = recognise(image.build().as_slice());
+    let loss = "Go crypto/tls 1.40 cannot be read: its function table was not found";
+    assert_eq!((recognised.what, recognised.loss.as_deref()), (Vec::new(), Some(loss)));
+    image.sections[1].1.truncate(72);
+    assert_eq!(recognise(image.build().as_slice()), Recognised::default(), "it may have no TLS");
+}
+
+#[test]
 fn code_that_is_no_function() {
     for (at, byte, why) in [(9, 0x90, "does not start again"), (0, 0x06, "an instruction that there is not")] {
         let mut image = with_symbols("go1.27.3");

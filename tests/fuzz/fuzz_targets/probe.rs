@@ -10,7 +10,7 @@ fuzz_target!(|input: &[u8]| {
     let recognised = recognise(input);
     assert!(recognised.probes.is_sorted());
     assert!(recognised.probes.iter().all(|probe| probe.offset < input.len() as u64), "{recognised:?}");
-    assert_eq!(recognised.probes.is_empty(), recognised.what.is_empty(), "{recognised:?}");
+    assert!(!recognised.probes.is_empty() || recognised.what.is_empty(), "{recognised:?}");
     if let Some(loss) = recognised.loss {
         assert!(loss.len() < 200 && !loss.contains(char::is_control), "{loss}");
     }

@@ -31,9 +31,7 @@ struct Table {
 
 /// Functions of these names; none where the executable has none. An error is why that cannot be known.
 pub(super) fn functions<S: Source + ?Sized>(elf: &Elf<'_, S>, names: &[&str]) -> Result<Vec<Function>, &'static str> {
-    let Some(table) = Table::find(elf) else {
-        return if mentions(elf, names) { Err("its function table was not found") } else { Ok(Vec::new()) };
-    };
+    let table = Table::find(elf).ok_or("its function table was not found")?;
     let places = table.places_of(elf, names);
     let found = table.entries_of(elf, &places);
     if found.is_empty() {
@@ -53,13 +51,13 @@ pub(super) fn functions<S: Source + ?Sized>(elf: &Elf<'_, S>, names: &[&str]) ->
         found.iter().map(function).collect::<Vec<_>>()
     };
     let mut placed = texts.into_iter().map(at);
-    placed.find(|functions| functions.iter().all(is_function)).ok_or("where its code begins was not found")
+    placed.find(|functions| functions.iter().any(is_function)).ok_or("where its code begins was not found")
 }
 
-/// Is one of these names anywhere in the file?
-fn mentions<S: Source + ?Sized>(elf: &Elf<'_, S>, names: &[&str]) -> bool {
+/// Is a function's name anywhere in the file?
+pub(super) fn mentions<S: Source + ?Sized>(elf: &Elf<'_, S>, name: &str) -> bool {
     let mut found = false;
-    elf.search(&elf.data(), &names.iter().map(|name| name.as_bytes()).collect::<Vec<_>>(), |_| {
+    elf.search(&elf.data(), &[name.as_bytes()], |_| {
         found = true;
         Break(())
     });

@@ -31,21 +31,31 @@ const FUNCTIONS: [Wanted; 4] = [
 /// Adds what an executable linked by Go has of them.
 pub(super) fn recognise<S: Source + ?Sized>(elf: &Elf<'_, S>, recognised: &mut Recognised) {
     let Some(version) = elf.go_version() else { return };
-    let probes = match functions(elf) {
-        Ok(functions) if functions.is_empty() => return,
-        Ok(_) if !has_register_abi(elf.machine, version.as_deref()) => Err("only Go 1.17 and newer is understood"),
-        Ok(functions) => functions.iter().map(|function| probes(elf, function)).collect::<Result<Vec<_>, _>>(),
-        Err(reason) => Err(reason),
-    };
     let component = Component { name: "Go crypto/tls", version };
-    match probes {
+    match probes(elf, component.version.as_deref()) {
         Ok(probes) => {
-            let is_tls = |probe: &Probe| probe.program == GoTlsReturn;
-            recognised.what.extend(probes.iter().flatten().any(is_tls).then_some(component));
-            recognised.probes.extend(probes.into_iter().flatten());
+            recognised.what.extend(probes.iter().any(|probe| probe.program == GoTlsReturn).then_some(component));
+            recognised.probes.extend(probes);
         }
-        Err(reason) => recognised.loss = Some(format!("{component} cannot be read: {reason}")),
+        Err(reason) if functab::mentions(elf, FUNCTIONS[0].name) => {
+            recognised.loss = Some(format!("{component} cannot be read: {reason}"));
+        }
+        Err(_) => {}
     }
+}
+
+/// Probes of all functions. An error is why there are none, or none of TLS.
+fn probes<S: Source + ?Sized>(elf: &Elf<'_, S>, version: Option<&str>) -> Result<Vec<Probe>, &'static str> {
+    has_register_abi(elf.machine, version).then_some(()).ok_or("only Go 1.17 and newer is understood")?;
+    let mut probes = Vec::new();
+    for function in functions(elf)? {
+        match probes_of(elf, &function) {
+            Ok(of_function) => probes.extend(of_function),
+            Err(reason) if FUNCTIONS[function.name].returns == Some(GoTlsReturn) => return Err(reason),
+            Err(_) => {}
+        }
+    }
+    Ok(probes)
 }
 
 /// The functions that are there. An error is why nobody can know.
@@ -68,7 +78,7 @@ fn has_register_abi(machine: Machine, version: Option<&str>) -> bool {
 }
 
 /// A probe at a function's entry, and one at each of its returns where they are wanted.
-fn probes<S: Source + ?Sized>(elf: &Elf<'_, S>, function: &Function) -> Result<Vec<Probe>, &'static str> {
+fn probes_of<S: Source + ?Sized>(elf: &Elf<'_, S>, function: &Function) -> Result<Vec<Probe>, &'static str> {
     let code = code::read(elf, function).ok_or("a function is not in the file's code")?;
     let offsets = code::offsets(elf.machine, &code, function.address).ok_or("its code was not understood")?;
     let offset = |at: u64| elf.code_offset(function.address + at);

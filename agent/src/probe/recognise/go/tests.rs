@@ -1,7 +1,7 @@
 use crate::elf::testing::{AARCH64, CODE_BASE, CODE_OFFSET, Image, go_build_information, go_functab};
 use crate::probe::plan::{ProbeProgram, Recognised};
 use crate::probe::recognise::recognise;
-use ProbeProgram::{GoTlsRead, GoTlsReturn, GoTlsWrite};
+use ProbeProgram::{GoNewproc, GoNewprocReturn, GoRoundTrip, GoTlsRead, GoTlsReturn, GoTlsWrite};
 
 /// `cmp 16(%r14), %rsp; jbe +2; push %rbp; ret; ret; jmp start`.
 const X86_64: [u8; 11] = [0x49, 0x3b, 0x66, 0x10, 0x76, 0x03, 0x55, 0xc3, 0xc3, 0xeb, 0xf5];
@@ -24,7 +24,8 @@ fn stripped(version: &str, text: u64) -> Image {
 fn with_symbols(version: &str) -> Image {
     let function = |name: &str, at| (name.to_owned(), Some(at), X86_64.len() as u64);
     let symbols = vec![function(READ, 16), function(WRITE, 16 + X86_64.len() as u64)];
-    let sections = vec![(".go.buildinfo", go_build_information(version))];
+    // Real ones have the names in the runtime's table as well.
+    let sections = vec![(".go.buildinfo", go_build_information(version)), (".rodata.names", READ.into())];
     Image { code: code(&X86_64), symbols, sections, ..Image::default() }
 }
 
@@ -125,6 +126,21 @@ fn executables_without_tls() {
     assert_eq!(recognise(image.build().as_slice()), Recognised::default());
     image.sections.remove(0);
     assert_eq!(recognise(image.build().as_slice()), Recognised::default());
+}
+
+#[test]
+fn functions_of_the_runtime() {
+    let names = ["runtime.newproc1", "net/http.(*persistConn).roundTrip"];
+    let mut image = stripped("go1.27.3", 0);
+    image.sections[1].1 = go_functab(0, names, X86_64.len());
+    let recognised = recognise(image.build().as_slice());
+    let expected = [(22, GoNewproc), (23, GoNewprocReturn), (24, GoNewprocReturn), (33, GoRoundTrip)];
+    assert_eq!((probes(&recognised), recognised.what, recognised.loss), (expected.to_vec(), vec![], None));
+    image.code[16 + 9] = 0x90;
+    let recognised = recognise(image.build().as_slice());
+    assert_eq!((probes(&recognised), recognised.loss), (vec![(33, GoRoundTrip)], None), "one is understood");
+    image.sections[0].1 = go_build_information("go1.16");
+    assert_eq!(recognise(image.build().as_slice()), Recognised::default(), "no TLS is lost");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What the Go linker writes into every executable, stripped or not: its version.
 
-use super::{Elf, Source};
-use std::ops::ControlFlow::Break;
+use super::{Elf, Section, Source};
+use std::ops::ControlFlow::{Break, Continue};
 
 const MAGIC: &[u8] = b"\xff Go buildinf:";
 /// Bytes of `.go.buildinfo` that are read: its header and the version come first.
@@ -11,22 +11,23 @@ const VERSION_BYTES_MAX: usize = 64;
 impl<S: Source + ?Sized> Elf<'_, S> {
     /// Was this linked by Go, and by which version, where that can be read? `1.27.3`.
     pub fn go_version(&self) -> Option<Option<String>> {
-        let start = match self.section(".go.buildinfo") {
-            Some(section) => section.range.start,
-            None if self.sections.is_empty() => self.find_build_information()?,
-            None => return None,
-        };
-        Some(version(&self.read_up_to(start..start.saturating_add(BUILDINFO_BYTES_MAX))))
+        match self.section(".go.buildinfo") {
+            Some(Section { range, .. }) => {
+                Some(version(&self.read_up_to(range.start..range.start.saturating_add(BUILDINFO_BYTES_MAX))))
+            }
+            None if self.sections.is_empty() => self.find_version().map(Some),
+            None => None,
+        }
     }
 
-    /// In a file that lost its section headers.
-    fn find_build_information(&self) -> Option<u64> {
-        let mut start = None;
-        self.search(&self.data(), &[MAGIC], |found| {
-            start = Some(found.offset);
-            Break(())
+    /// In a file that lost its section headers. Programs that read Go's executables hold the mark as well.
+    fn find_version(&self) -> Option<String> {
+        let mut found = None;
+        self.search(&self.data(), &[MAGIC], |place| {
+            found = version(place.text);
+            if found.is_some() { Break(()) } else { Continue(()) }
         });
-        start
+        found
     }
 }
 

@@ -1,7 +1,8 @@
 // What a request asks for, and the only place that knows which call was made for it.
 //
 // GET /r/<n>?mode=<mode>&calls=<count>. Each call downstream has a code of its own, drawn here; `code n` goes to the file
-// that the environment names, and nothing else links the two.
+// that the environment names, and nothing else links the two. Where HEARTBEAT is set there are also calls that no request asked
+// for.
 'use strict';
 const crypto = require('crypto');
 const fs = require('fs');
@@ -22,7 +23,7 @@ function draw(n) {
 
 // What passes on the request's id, if it has one.
 function headers(request) {
-  const id = request.headers['x-request-id'];
+  const id = request?.headers['x-request-id'];
   return id ? { 'X-Request-Id': id } : {};
 }
 
@@ -48,7 +49,7 @@ const CLIENTS = {
 const get = CLIENTS[process.env.CLIENT]();
 
 async function call(request, n, mode) {
-  if (mode === 'sleep') await timers.setTimeout(Math.random() * SLEEP_MS_MAX);
+  if (mode === 'sleep' || mode === 'after') await timers.setTimeout(Math.random() * SLEEP_MS_MAX);
   if (mode === 'file') await fs.promises.readFile(__filename);
   await get(draw(n), headers(request));
 }
@@ -59,11 +60,18 @@ async function run(request) {
   const n = url.pathname.slice('/r/'.length);
   const mode = url.searchParams.get('mode');
   const calls = Number(url.searchParams.get('calls'));
-  if (mode === 'concurrent') {
-    await Promise.all(Array.from({ length: calls }, () => call(request, n, mode)));
+  if (mode === 'concurrent' || mode === 'after') {
+    const all = Promise.all(Array.from({ length: calls }, () => call(request, n, mode)));
+    if (mode === 'concurrent') await all;
     return;
   }
   for (let made = 0; made < calls; made += 1) await call(request, n, mode);
 }
+
+async function beat() {
+  for (;;) await call(undefined, '-', 'sleep');
+}
+
+if (process.env.HEARTBEAT) beat();
 
 module.exports = { run };

@@ -21,6 +21,11 @@ def loop():
     return None
 
 
+async def start(app):
+    awaiting.start()
+
+
 app = web.Application()
+app.on_startup.append(start)
 app.router.add_get("/r/{n}", serve)
 web.run_app(app, host=os.environ["HOST"], port=int(os.environ["PORT"]), loop=loop(), access_log=None, print=None)

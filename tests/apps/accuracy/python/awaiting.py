@@ -5,7 +5,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 import blocking
-from work import CONNECTIONS_MAX, TIMEOUT_SECONDS, WORKERS, pause
+from work import CONNECTIONS_MAX, HEARTBEAT, TIMEOUT_SECONDS, WORKERS, pause
 
 executor = ThreadPoolExecutor(WORKERS)
 
@@ -36,13 +36,15 @@ class Aiohttp:
 
 
 client = None
+# What runs with nobody waiting for it; asyncio itself holds no reference.
+tasks = set()
 
 
 async def call(request):
     global client
     if client is None:
         client = {"httpx": Httpx, "aiohttp": Aiohttp}[os.environ["CLIENT"]]()
-    if request.mode == "sleep":
+    if request.mode in ("sleep", "after"):
         await asyncio.sleep(pause())
     if request.mode == "to-thread":
         await asyncio.to_thread(blocking.call, request)
@@ -52,9 +54,25 @@ async def call(request):
         await client.call(request)
 
 
+async def beat():
+    while True:
+        await call(HEARTBEAT)
+
+
+def start():
+    """To be called on the loop before it serves."""
+    if HEARTBEAT:
+        tasks.add(asyncio.create_task(beat()))
+
+
 async def run(request):
-    if request.mode == "concurrent":
-        await asyncio.gather(*(call(request) for _ in range(request.calls)))
+    if request.mode in ("after", "concurrent"):
+        calls = asyncio.gather(*(call(request) for _ in range(request.calls)))
+        if request.mode == "after":
+            tasks.add(calls)
+            calls.add_done_callback(tasks.discard)
+        else:
+            await calls
         return
     for _ in range(request.calls):
         await call(request)

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import requests
 from requests.adapters import HTTPAdapter
 
-from work import CONNECTIONS_MAX, TIMEOUT_SECONDS, WORKERS, pause
+from work import CONNECTIONS_MAX, HEARTBEAT, TIMEOUT_SECONDS, WORKERS, pause
 
 session = requests.Session()
 for scheme in ("http://", "https://"):
@@ -22,7 +22,7 @@ for scheme in ("http://", "https://"):
 
 
 def call(request):
-    if request.mode == "sleep":
+    if request.mode in ("sleep", "after"):
         time.sleep(pause())
     session.get(request.draw(), headers=request.headers, timeout=TIMEOUT_SECONDS).raise_for_status()
 
@@ -83,7 +83,19 @@ class Queue:
 callers = {"thread": Threads, "executor": Executor, "queue": Queue}[os.environ["CALLS"]]()
 
 
+def beat():
+    while True:
+        call(HEARTBEAT)
+
+
+if HEARTBEAT:
+    threading.Thread(target=beat, daemon=True).start()
+
+
 def run(request):
+    if request.mode == "after":
+        threading.Thread(target=callers.all, args=[request]).start()
+        return
     if request.mode == "concurrent":
         callers.all(request)
         return

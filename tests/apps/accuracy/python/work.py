@@ -1,7 +1,7 @@
 """What a request asks for, and the only place that knows which call was made for it.
 
 GET /r/<n>?mode=<mode>&calls=<count>. Each call downstream has a code of its own, drawn here; `code n` goes to the file that the
-environment names, and nothing else links the two.
+environment names, and nothing else links the two. Where HEARTBEAT is set there are also calls that no request asked for.
 """
 
 import os
@@ -32,6 +32,10 @@ class Request:
         code = secrets.token_hex(8)
         os.write(TRUTH, f"{code} {self.n}\n".encode())
         return f"{DOWNSTREAM}/d/{code}"
+
+
+# What is called time and again for no request.
+HEARTBEAT = Request("-", "sleep", 1) if "HEARTBEAT" in os.environ else None
 
 
 def parse(target, request_id):

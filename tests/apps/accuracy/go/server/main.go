@@ -1,5 +1,6 @@
 // net/http, server and pooled client. GET /r/<n>?mode=<mode>&calls=<count>: each call downstream has a code of its own,
-// drawn here; `code n` goes to the file that the environment names, and nothing else links the two.
+// drawn here; `code n` goes to the file that the environment names, and nothing else links the two. Where HEARTBEAT is set
+// there are also calls that no request asked for.
 package main
 
 import (
@@ -45,11 +46,16 @@ func draw(n string) (string, error) {
 	return downstream + "/d/" + code, err
 }
 
-func call(r *http.Request, mode string) error {
-	if mode == "sleep" {
+// work is what a request asks for.
+type work struct {
+	n, mode, id string
+}
+
+func (w work) call() error {
+	if w.mode == "sleep" || w.mode == "after" {
 		time.Sleep(time.Duration(mathrand.Int63n(int64(sleepMax))))
 	}
-	url, err := draw(strings.TrimPrefix(r.URL.Path, "/r/"))
+	url, err := draw(w.n)
 	if err != nil {
 		return err
 	}
@@ -57,8 +63,8 @@ func call(r *http.Request, mode string) error {
 	if err != nil {
 		return err
 	}
-	if id := r.Header.Get("X-Request-Id"); id != "" {
-		request.Header.Set("X-Request-Id", id)
+	if w.id != "" {
+		request.Header.Set("X-Request-Id", w.id)
 	}
 	answer, err := client.Do(request)
 	if err != nil {
@@ -69,7 +75,7 @@ func call(r *http.Request, mode string) error {
 	return err
 }
 
-func concurrent(r *http.Request, mode string, calls int) error {
+func (w work) concurrent(calls int) error {
 	errors := make([]error, calls)
 	var group sync.WaitGroup
 	for i := range errors {
@@ -77,7 +83,7 @@ func concurrent(r *http.Request, mode string, calls int) error {
 		group.Add(1)
 		go func() {
 			defer group.Done()
-			errors[i] = call(r, mode)
+			errors[i] = w.call()
 		}()
 	}
 	group.Wait()
@@ -91,20 +97,32 @@ func concurrent(r *http.Request, mode string, calls int) error {
 
 func run(r *http.Request) error {
 	query := r.URL.Query()
-	mode := query.Get("mode")
+	w := work{strings.TrimPrefix(r.URL.Path, "/r/"), query.Get("mode"), r.Header.Get("X-Request-Id")}
 	calls, err := strconv.Atoi(query.Get("calls"))
 	if err != nil {
 		return err
 	}
-	if mode == "concurrent" {
-		return concurrent(r, mode, calls)
+	if w.mode == "after" {
+		go w.concurrent(calls)
+		return nil
+	}
+	if w.mode == "concurrent" {
+		return w.concurrent(calls)
 	}
 	for ; calls > 0; calls-- {
-		if err := call(r, mode); err != nil {
+		if err := w.call(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func beat() {
+	for {
+		if err := (work{n: "-", mode: "sleep"}).call(); err != nil {
+			log.Fatal(err)
+		}
+	}
 }
 
 func serve(w http.ResponseWriter, r *http.Request) {
@@ -120,6 +138,9 @@ func main() {
 	truth, err = os.OpenFile(os.Getenv("TRUTH"), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
 	if err != nil {
 		log.Fatal(err)
+	}
+	if os.Getenv("HEARTBEAT") != "" {
+		go beat()
 	}
 	http.HandleFunc("/r/", serve)
 	log.Fatal(http.ListenAndServe(net.JoinHostPort(os.Getenv("HOST"), os.Getenv("PORT")), nil))

@@ -13,7 +13,7 @@ mod report;
 mod service;
 mod verdict;
 
-use crate::program::{cargo, run, target};
+use crate::program::{cargo, run};
 use crate::setup;
 use anyhow::{Context, Result, ensure};
 use apps::App;
@@ -39,6 +39,10 @@ pub(crate) struct Args {
     /// Each request has an id in a header, which the app repeats in its calls: second evidence.
     #[arg(long)]
     ids: bool,
+    /// Traps: calls that a request leaves behind when it is answered, and calls for no request at all (heartbeats), whose right
+    /// parent is none.
+    #[arg(long)]
+    traps: bool,
     /// The downstream service is called by TLS.
     #[arg(long)]
     tls: bool,
@@ -58,12 +62,16 @@ pub(crate) struct Args {
 
 impl Args {
     fn wants(&self, app: &App) -> bool {
+        if self.traps && !app.traps {
+            return false;
+        }
         let named = self.only.is_empty() || self.only.iter().any(|part| app.name.contains(part.as_str()));
         named && self.modes(app).next().is_some()
     }
 
     fn modes(&self, app: &App) -> impl Iterator<Item = Mode> {
-        app.modes.iter().copied().filter(|mode| self.mode.is_empty() || self.mode.contains(mode))
+        let modes = app.modes.iter().chain(self.traps.then_some(&Mode::After));
+        modes.copied().filter(|mode| self.mode.is_empty() || self.mode.contains(mode))
     }
 }
 
@@ -76,8 +84,10 @@ pub(crate) fn accuracy(args: &Args) -> Result<()> {
     ensure!(!apps.is_empty(), "no such app: see --list");
     ensure!(geteuid().is_root(), "the agent needs root: run this as root");
     setup::accuracy::install()?;
-    run(cargo().args(["build", "--release", "--package", "autospan", "--locked"]))?;
-    ensure!(target().join("release/autospan").exists(), "cargo built no release binary");
+    // An agent that is named is not built.
+    if std::env::var_os("AUTOSPAN_BIN").is_none() {
+        run(cargo().args(["build", "--release", "--package", "autospan", "--locked"]))?;
+    }
     let report = measure(args, &apps)?;
     report.print(args.by_mode, args.markdown);
     if let Some(path) = &args.verdicts {
@@ -88,7 +98,7 @@ pub(crate) fn accuracy(args: &Args) -> Result<()> {
 
 /// Every cell of the table. An app that fails costs its own row.
 fn measure(args: &Args, apps: &[&'static App]) -> Result<Report> {
-    let mut bench = Bench::new(args.requests, args.ids, args.tls)?;
+    let mut bench = Bench::new(args)?;
     let mut report = Report::default();
     for app in apps {
         if let Some(missing) = app.missing(args.tls) {

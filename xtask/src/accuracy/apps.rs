@@ -22,6 +22,8 @@ pub(super) struct App {
     pub(super) needs: Option<(&'static str, &'static str)>,
     /// Can it call by TLS?
     pub(super) tls: bool,
+    /// Has it work that goes on after an answer, and heartbeats?
+    pub(super) traps: bool,
 }
 
 const PLAIN: &[Mode] = &[Sequential, Concurrent, Sleep];
@@ -43,6 +45,7 @@ const fn python(name: &'static str, command: &'static str, environment: Environm
         modes: PLAIN,
         needs: None,
         tls: true,
+        traps: true,
     }
 }
 
@@ -58,11 +61,11 @@ const fn node(name: &'static str, command: &'static str, environment: Environmen
 }
 
 const fn go(name: &'static str, runtime: &'static str, command: &'static str) -> App {
-    native(name, runtime, command, &[])
+    App { traps: true, ..native(name, runtime, command, &[]) }
 }
 
 const fn native(name: &'static str, runtime: &'static str, command: &'static str, environment: Environment) -> App {
-    App { runtime, folder: "@DIR@", ..python(name, command, environment) }
+    App { runtime, folder: "@DIR@", traps: false, ..python(name, command, environment) }
 }
 
 /// In the order of the table.

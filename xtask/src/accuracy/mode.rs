@@ -16,6 +16,11 @@ pub(super) enum Mode {
     Executor,
     /// One after the other, each after a file was read by libuv's threads.
     File,
+    /// All at once, by work that the request leaves behind: its answer does not wait for them.
+    After,
+    /// For no request at all.
+    #[value(skip)]
+    Heartbeat,
 }
 
 impl Mode {
@@ -28,6 +33,8 @@ impl Mode {
             Self::ToThread => "to-thread",
             Self::Executor => "executor",
             Self::File => "file",
+            Self::After => "after",
+            Self::Heartbeat => "heartbeat",
         }
     }
 }

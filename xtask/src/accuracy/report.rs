@@ -71,7 +71,7 @@ impl Report {
         for judged in cell.calls.iter().filter(|call| matches!(call.verdict, Verdict::Wrong { .. })).take(EXAMPLES_MAX)
         {
             eprintln!(
-                "  wrong: call {} of /r/{} ({}): {:?}",
+                "  wrong: call {} of request {:?} ({}): {:?}",
                 judged.call.code,
                 judged.call.n,
                 judged.mode.name(),
@@ -144,6 +144,8 @@ impl Report {
         let mut kinds: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
         for call in self.calls() {
             match &call.verdict {
+                // No parent, as it should be.
+                Verdict::Right { evidence } if evidence.is_empty() => {}
                 Verdict::Right { evidence } => kinds.entry(evidence).or_default().0 += 1,
                 Verdict::Wrong { evidence, .. } => kinds.entry(evidence).or_default().1 += 1,
                 _ => {}

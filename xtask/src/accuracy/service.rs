@@ -14,7 +14,7 @@ pub(super) const TRUTH: &str = "truth";
 
 impl App {
     /// Starts it and returns when it accepts connections.
-    pub(super) fn start(&self, address: &Address, downstream: &Downstream) -> Result<Process> {
+    pub(super) fn start(&self, address: &Address, downstream: &Downstream, heartbeat: bool) -> Result<Process> {
         let directory = tempfile::tempdir()?;
         let names = Names::new(address, downstream, &directory);
         for (template, name) in self.files {
@@ -29,6 +29,9 @@ impl App {
             .env("TRUTH", directory.path().join(TRUTH))
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .envs(self.environment.iter().copied());
+        if heartbeat {
+            command.env("HEARTBEAT", "1");
+        }
         let mut process = Process::start_in(directory, self.name, &command)?;
         process.wait_until("to accept connections", |_| address.answers())?;
         Ok(process)

@@ -19,13 +19,17 @@ pub struct PythonRuntime {
     pub thread_id: u32,
     /// Offset in `PyThreadState` of `context`.
     pub context: u32,
-    /// Distance from the thread pointer to the first block of thread-specific storage: an array of two words each, a
-    /// sequence number and the value.
+    /// Distance from the thread pointer to thread-specific storage, or to the pointer to it.
     pub specific: u32,
+    /// Bytes of an entry of it. 16: the storage is there, of 32 entries, each a sequence number and the value (glibc). 8:
+    /// a pointer to values is there (musl).
+    pub specific_entry: u32,
     /// Offset in `FutureObj` of `fut_context0`: the context of its first callback.
     pub future_context: u32,
+    /// Offset in a `Context` of `ctx_entered` (4 bytes): 0 in the one that a thread has by itself, which nobody entered.
+    pub entered: u32,
 }
-const _: () = assert!(size_of::<PythonRuntime>() == 40);
+const _: () = assert!(size_of::<PythonRuntime>() == 48);
 
 #[cfg(feature = "user")]
 mod pod {

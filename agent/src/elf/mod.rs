@@ -4,6 +4,7 @@
 //! 64-bit little-endian files only, which is what this agent's kernels run.
 
 mod code;
+mod data;
 pub mod go;
 mod relocations;
 mod strings;
@@ -11,8 +12,9 @@ mod symbols;
 #[cfg(test)]
 pub mod testing;
 
+pub use data::LoadedData;
 pub use strings::Match;
-pub use symbols::Function;
+pub use symbols::{Function, Symbol};
 
 use object::LittleEndian as Le;
 use object::elf;

@@ -50,6 +50,14 @@ impl<S: Source + ?Sized> Elf<'_, S> {
         });
     }
 
+    /// The text at an address, up to its NUL. `None` where it is longer than `bytes_max`, or not plain ASCII.
+    pub fn text(&self, address: u64, bytes_max: usize) -> Option<String> {
+        let mut buffer = [0; TEXT_BYTES_MAX];
+        let len = self.read_some(self.offset(address)?, &mut buffer[..TEXT_BYTES_MAX.min(bytes_max + 1)]);
+        let text = &buffer[..memchr::memchr(0, &buffer[..len])?];
+        text.iter().all(u8::is_ascii_graphic).then(|| String::from_utf8_lossy(text).into_owned())
+    }
+
     /// Searches parts of the file for marks.
     pub fn search(&self, ranges: &[Range<u64>], marks: &[&[u8]], mut found: impl FnMut(Match<'_>) -> ControlFlow<()>) {
         let finders: Vec<_> = marks.iter().map(memmem::Finder::new).collect();

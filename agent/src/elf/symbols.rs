@@ -1,4 +1,4 @@
-//! Functions by name.
+//! Functions and objects by name.
 
 use super::strings::TEXT_BYTES_MAX;
 use super::{Elf, Section, Source, WINDOW_BYTES};
@@ -9,34 +9,43 @@ use std::ops::ControlFlow::{self, Break, Continue};
 
 /// Symbols of a table that are looked at; a browser with all its symbols has two million.
 const SYMBOLS_MAX: u64 = 4 << 20;
-/// Functions that are found in a file: names are unique but for a handful of local ones.
-const FUNCTIONS_MAX: usize = 256;
+/// Symbols that are found in a file: names are unique but for a handful of local ones.
+const SYMBOLS_FOUND_MAX: usize = 256;
 
-/// A function that the file defines.
+/// A function or an object that the file defines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Function {
+pub struct Symbol {
     /// Index of its name among those that were looked for.
     pub name: usize,
     pub address: u64,
-    /// Bytes of code; 0 where the symbol does not say.
+    /// Bytes; 0 where the symbol does not say.
     pub size: u64,
 }
+
+/// A symbol of code.
+pub type Function = Symbol;
 
 impl<S: Source + ?Sized> Elf<'_, S> {
     /// Functions of these names: exported ones (`.dynsym`), or else any (`.symtab`). Imports are not among them.
     pub fn functions(&self, names: &[&str]) -> Vec<Function> {
-        debug_assert!(names.iter().all(|name| name.len() < TEXT_BYTES_MAX));
         let tables = [elf::SHT_DYNSYM, elf::SHT_SYMTAB].into_iter();
         let sections = tables.filter_map(|kind| self.sections.iter().find(|section| section.kind == kind));
-        let mut found = sections.map(|section| self.functions_in(section, names));
+        let mut found = sections.map(|section| self.defined_in(section, names, &[elf::STT_FUNC]));
         found.find(|functions| !functions.is_empty()).unwrap_or_default()
     }
 
-    fn functions_in(&self, table: &Section, names: &[&str]) -> Vec<Function> {
+    /// Functions and objects of these names that the file offers to others.
+    pub fn exports(&self, names: &[&str]) -> Vec<Symbol> {
+        let table = self.sections.iter().find(|section| section.kind == elf::SHT_DYNSYM);
+        table.map(|table| self.defined_in(table, names, &[elf::STT_FUNC, elf::STT_OBJECT])).unwrap_or_default()
+    }
+
+    fn defined_in(&self, table: &Section, names: &[&str], kinds: &[elf::SymbolType]) -> Vec<Symbol> {
+        debug_assert!(names.iter().all(|name| name.len() < TEXT_BYTES_MAX));
         let places = self.places_of(table, names);
-        let mut functions = Vec::new();
+        let mut symbols = Vec::new();
         if places.is_empty() {
-            return functions;
+            return symbols;
         }
         let bytes = (table.range.end - table.range.start).min(SYMBOLS_MAX * SYMBOL_BYTES);
         let mut buffer = vec![0; WINDOW_BYTES / SYMBOL_BYTES as usize * SYMBOL_BYTES as usize];
@@ -46,15 +55,15 @@ impl<S: Source + ?Sized> Elf<'_, S> {
             if len == 0 {
                 break;
             }
-            let symbols = buffer[..len].chunks_exact(SYMBOL_BYTES as usize).filter_map(symbol);
-            functions.extend(symbols.filter_map(|symbol| {
-                let defined = symbol.st_type() == elf::STT_FUNC && symbol.st_shndx.get(Le) != elf::SHN_UNDEF;
-                let name = *places.get(&symbol.st_name.get(Le)).filter(|_| defined)?;
-                Some(Function { name, address: symbol.st_value.get(Le), size: symbol.st_size.get(Le) })
+            let entries = buffer[..len].chunks_exact(SYMBOL_BYTES as usize).filter_map(symbol);
+            symbols.extend(entries.filter_map(|entry| {
+                let wanted = kinds.contains(&entry.st_type()) && entry.st_shndx.get(Le) != elf::SHN_UNDEF;
+                let name = *places.get(&entry.st_name.get(Le)).filter(|_| wanted)?;
+                Some(Symbol { name, address: entry.st_value.get(Le), size: entry.st_size.get(Le) })
             }));
-            functions.truncate(FUNCTIONS_MAX);
+            symbols.truncate(SYMBOLS_FOUND_MAX);
         }
-        functions
+        symbols
     }
 
     /// Where names begin in a symbol table's strings. Linkers let a name share the end of a longer one.
@@ -71,7 +80,7 @@ impl<S: Source + ?Sized> Elf<'_, S> {
                     places.insert(place, i);
                 }
             }
-            if places.len() < FUNCTIONS_MAX { Continue(()) } else { Break(()) }
+            if places.len() < SYMBOLS_FOUND_MAX { Continue(()) } else { Break(()) }
         });
         places
     }

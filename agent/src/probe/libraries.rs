@@ -2,7 +2,9 @@
 
 use super::maps::{self, MapKey, Mapping, Stamp};
 use super::plan::Recognised;
+use super::python::Libc;
 use super::recognise::recognise;
+use autospan_abi::PythonRuntime;
 use autospan_core::limits::PROCESSES_MAX;
 use std::collections::HashMap;
 use std::fs::File;
@@ -110,6 +112,17 @@ impl Libraries {
     pub fn of(&self, pid: u32) -> impl Iterator<Item = &Recognised> {
         let mapped = self.processes.get(&pid).map(|mapped| files(mapped));
         mapped.into_iter().flatten().filter_map(|file| Some(&*self.used.get(&file)?.recognised))
+    }
+
+    /// Where the CPython of a process keeps what its threads run. `None`: it has none that is supported, or it is gone.
+    pub fn python(&self, pid: u32) -> Option<PythonRuntime> {
+        let of_key = |key: MapKey| self.processes.get(&pid)?.iter().find(|(mapped, _)| *mapped == key)?.1;
+        let python = |key: MapKey| self.used.get(&of_key(key)?)?.recognised.python.as_ref()?.as_ref().ok();
+        // Nothing is read for the many processes without one.
+        self.of(pid).any(|recognised| matches!(recognised.python, Some(Ok(_)))).then_some(())?;
+        let mappings = maps::read(pid);
+        let libc = if mappings.iter().any(Mapping::is_musl) { Libc::Musl } else { Libc::Glibc };
+        mappings.iter().find_map(|mapping| python(mapping.key)?.runtime(mapping.start, mapping.offset, libc))
     }
 
     /// Looks at a file that is new to a process.
@@ -324,6 +337,7 @@ mod tests {
             ProbeChange::Detach { .. } => None,
         });
         attached
+            .filter(|file| !file.what.is_empty())
             .map(|file| (file.what[0].to_string(), file.probes.iter().map(|probe| probe.program).collect()))
             .collect()
     }

@@ -24,6 +24,9 @@ pub(super) struct Mapping {
     pub(super) key: MapKey,
     /// `START-END` in hexadecimal, as in `/proc/<pid>/map_files`.
     range: String,
+    /// Address, and what is there: the file from this offset on.
+    pub(super) start: u64,
+    pub(super) offset: u64,
     /// As the process sees it; with ` (deleted)` where that is so.
     path: PathBuf,
 }
@@ -58,16 +61,19 @@ fn parse(mut maps: impl BufRead) -> Vec<Mapping> {
 fn parse_line(line: &[u8]) -> Option<Mapping> {
     let mut fields = line.splitn(6, |byte| *byte == b' ');
     let mut field = || std::str::from_utf8(fields.next()?).ok();
-    let (range, flags, _offset, device, inode) = (field()?, field()?, field()?, field()?, field()?);
+    let (range, flags, offset, device, inode) = (field()?, field()?, field()?, field()?, field()?);
     let path = fields.next()?.trim_ascii_start();
     let (major, minor) = device.split_once(':')?;
     let number = |text| u64::from_str_radix(text, 16).ok();
+    let (start, end) = range.split_once('-')?;
     let key = (number(major)? << 32 | number(minor)?, inode.parse().ok()?);
     let is_file = key.1 != 0 && path.starts_with(b"/");
-    let is_range = range.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-    (is_file && is_range && flags.as_bytes().get(2) == Some(&b'x')).then(|| Mapping {
+    let (start, offset) = (number(start)?, number(offset)?);
+    (is_file && number(end).is_some() && flags.as_bytes().get(2) == Some(&b'x')).then(|| Mapping {
         key,
         range: range.to_owned(),
+        start,
+        offset,
         path: PathBuf::from(std::ffi::OsStr::from_bytes(path)),
     })
 }
@@ -75,6 +81,12 @@ fn parse_line(line: &[u8]) -> Option<Mapping> {
 // === impl Mapping ===
 
 impl Mapping {
+    /// Is this the loader of musl, which is its C library too?
+    pub(super) fn is_musl(&self) -> bool {
+        let name = self.path.file_name().unwrap_or_default().as_bytes();
+        name.starts_with(b"ld-musl-") || name.starts_with(b"libc.musl-")
+    }
+
     /// A path to the mapped file, whatever is at its own path now.
     pub(super) fn find(&self, pid: u32) -> Option<(PathBuf, Stamp)> {
         let by_range = PathBuf::from(format!("/proc/{pid}/map_files/{}", self.range));

@@ -6,8 +6,10 @@
 mod libraries;
 mod maps;
 mod plan;
+mod python;
 mod recognise;
 
 pub use libraries::{FileId, Libraries, ProbeChange};
 pub use plan::{Component, Probe, ProbeProgram, Recognised};
+pub use python::{Libc, Python, Unsupported};
 pub use recognise::recognise;

@@ -1,5 +1,6 @@
 //! What is to be attached where.
 
+use super::python::{Python, Unsupported};
 use std::fmt;
 
 /// The kernel programs that are attached to user code.
@@ -35,6 +36,16 @@ pub enum ProbeProgram {
     GoNewprocReturn,
     /// Entry of `net/http.(*persistConn).roundTrip`.
     GoRoundTrip,
+    /// Return of `PyContext_CopyCurrent`: → the new context.
+    PyContextCopied,
+    /// Entry of `PyContext_Enter`: (context).
+    PyContextEntered,
+    /// Entry of `_asyncio.Future.set_result`: (future, …).
+    PyFutureSet,
+    /// Entry of `_queue.SimpleQueue.put`: (queue, *[item, …], …).
+    PyQueuePut,
+    /// Return of `_queue.SimpleQueue.get`: → the item.
+    PyQueueGot,
 }
 
 /// A program at a place in a file.
@@ -63,12 +74,16 @@ pub struct Recognised {
     pub probes: Vec<Probe>,
     /// One line: what there is besides that has none, and why.
     pub loss: Option<String>,
+    /// A CPython interpreter, or why nothing can be known of its contexts.
+    pub python: Option<Result<Python, Unsupported>>,
+    /// This is uvloop, a loop for CPython that reads before it enters a context.
+    pub uvloop: bool,
 }
 
 // === impl ProbeProgram ===
 
 impl ProbeProgram {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 20] = [
         Self::TlsRead,
         Self::TlsReadEx,
         Self::TlsWrite,
@@ -84,6 +99,11 @@ impl ProbeProgram {
         Self::GoNewproc,
         Self::GoNewprocReturn,
         Self::GoRoundTrip,
+        Self::PyContextCopied,
+        Self::PyContextEntered,
+        Self::PyFutureSet,
+        Self::PyQueuePut,
+        Self::PyQueueGot,
     ];
 
     /// Name of the program in the kernel object.
@@ -104,12 +124,17 @@ impl ProbeProgram {
             Self::GoNewproc => "go_newproc",
             Self::GoNewprocReturn => "go_newproc_return",
             Self::GoRoundTrip => "go_round_trip",
+            Self::PyContextCopied => "python_context_copied",
+            Self::PyContextEntered => "python_context_entered",
+            Self::PyFutureSet => "python_future_set",
+            Self::PyQueuePut => "python_queue_put",
+            Self::PyQueueGot => "python_queue_got",
         }
     }
 
     /// Is it attached as a return probe (`uretprobe`)?
     pub fn is_return(self) -> bool {
-        self == Self::TlsReturn
+        matches!(self, Self::TlsReturn | Self::PyContextCopied | Self::PyQueueGot)
     }
 }
 
@@ -118,7 +143,7 @@ impl ProbeProgram {
 impl Recognised {
     /// Is there nothing to attach and nothing to say?
     pub fn is_nothing(&self) -> bool {
-        self.what.is_empty() && self.probes.is_empty() && self.loss.is_none()
+        *self == Self::default()
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::kernel::Kernel;
 use crate::probe::{Libraries, ProbeChange, ProbeProgram, Recognised};
-use autospan_abi::process::{TRAIT_GO, TRAIT_TLS};
+use autospan_abi::process::{TRAIT_GO, TRAIT_PYTHON, TRAIT_TLS, TRAIT_UVLOOP};
 use std::collections::BTreeSet;
 
 /// Losses remembered as reported.
@@ -83,7 +83,8 @@ impl Probing {
 }
 
 fn traits(recognised: &Recognised) -> u8 {
-    recognised.probes.iter().map(|probe| trait_of(probe.program)).fold(0, |all, more| all | more)
+    let of_file = if recognised.uvloop { TRAIT_UVLOOP } else { 0 };
+    recognised.probes.iter().map(|probe| trait_of(probe.program)).fold(of_file, |all, more| all | more)
 }
 
 fn trait_of(program: ProbeProgram) -> u8 {
@@ -94,5 +95,6 @@ fn trait_of(program: ProbeProgram) -> u8 {
         // Without it, a goroutine would carry what another left behind in the same g.
         P::GoNewprocReturn => TRAIT_GO,
         P::TlsReturn | P::TlsFree | P::TlsSetFd | P::GoTlsReturn | P::GoNewproc | P::GoRoundTrip => 0,
+        P::PyContextCopied | P::PyContextEntered | P::PyFutureSet | P::PyQueuePut | P::PyQueueGot => 0,
     }
 }

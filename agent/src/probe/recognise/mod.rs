@@ -5,6 +5,7 @@ mod tls;
 mod unnamed;
 
 use super::plan::{Probe, Recognised};
+use super::python;
 use crate::elf::{Elf, Function, Machine, Source};
 
 /// Probes of one file. Go has the most: one for each return instruction of two functions, some dozens.
@@ -19,6 +20,7 @@ pub fn recognise<S: Source + ?Sized>(source: &S) -> Recognised {
         if recognised.is_nothing() {
             unnamed::recognise(&elf, &mut recognised);
         }
+        python::recognise(&elf, &mut recognised);
     }
     finish(&mut recognised.probes);
     recognised
@@ -26,7 +28,7 @@ pub fn recognise<S: Source + ?Sized>(source: &S) -> Recognised {
 
 /// Where in the file a function's probes go. Behind an `endbr64`, where there is one: most functions go on with a `push`,
 /// which the kernel emulates instead of stepping over it, at half the price. `None`: this is no place in the file's code.
-fn entry_offset<S: Source + ?Sized>(elf: &Elf<'_, S>, function: &Function) -> Option<u64> {
+pub(super) fn entry_offset<S: Source + ?Sized>(elf: &Elf<'_, S>, function: &Function) -> Option<u64> {
     const ENDBR64: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
     let offset = elf.code_offset(function.address)?;
     let code = elf.read_up_to(offset..offset.checked_add(ENDBR64.len() as u64)?);

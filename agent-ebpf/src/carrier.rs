@@ -129,6 +129,14 @@ pub(crate) fn forget(context: Context) {
     let _ = CARRIERS.remove(context);
 }
 
+/// The context goes on with nothing, if it has what it read itself. What it was handed stays.
+#[inline(always)]
+pub(crate) fn forget_read(context: Context) {
+    if of(context).is_some_and(|carrier| carrier.cause.own != 0) {
+        forget(context);
+    }
+}
+
 /// A new token, for bytes that came in.
 #[inline(always)]
 pub(crate) fn mint() -> u64 {

@@ -60,32 +60,46 @@ impl Context {
     }
 }
 
-/// Bytes of `struct pthread_key_data`: a sequence number, the value.
-const SPECIFIC_BYTES: u64 = 16;
-const SPECIFIC_VALUE: u64 = 8;
+/// Bytes of an entry of thread-specific storage that is in the thread's own block: a sequence number, the value.
+const IN_PLACE_BYTES: u64 = 16;
+const IN_PLACE_VALUE: u64 = 8;
+/// Bytes of one that is behind a pointer: the value.
+const BEHIND_POINTER_BYTES: u64 = 8;
 /// Keys in the first block.
 const KEYS_MAX: u32 = 32;
 /// Offset of `ob_type` in a `PyObject`.
 const OBJECT_TYPE: u64 = 8;
 
-/// Address of the `Context` that the current thread of a CPython runs; 0: none, or not known.
+/// Address of the `Context` that the current thread of a CPython has entered; 0: none, or not known. The one that a thread
+/// gets by itself, sooner or later, is no more than the thread.
 #[inline(never)]
 fn python_context(tgid: u32) -> u64 {
     // SAFETY: the agent writes an entry once per process.
     let Some(runtime) = (unsafe { PYTHONS.get(tgid) }) else { return 0 };
     let Some(base) = kernel::thread_pointer() else { return 0 };
-    let slot = if runtime.state_key != 0 {
-        let Some(key) = read_user::<u32>(runtime.state_key).filter(|key| *key < KEYS_MAX) else { return 0 };
-        base + u64::from(runtime.specific) + u64::from(key) * SPECIFIC_BYTES + SPECIFIC_VALUE
-    } else {
-        base.wrapping_add_signed(runtime.state_tls)
-    };
+    let Some(slot) = state_slot(runtime, base) else { return 0 };
     let Some(state) = read_user::<u64>(slot).filter(|state| *state != 0) else { return 0 };
     if read_user::<u64>(state + u64::from(runtime.thread_id)) != Some(base) {
         return 0;
     }
     let context = read_user(state + u64::from(runtime.context)).unwrap_or(0);
-    if is_context(runtime, context) { context } else { 0 }
+    let entered = is_context(runtime, context) && read_user(context + u64::from(runtime.entered)) == Some(1_u32);
+    if entered { context } else { 0 }
+}
+
+/// Where the thread's storage holds its `PyThreadState *`.
+#[inline(always)]
+fn state_slot(runtime: &PythonRuntime, base: u64) -> Option<u64> {
+    if runtime.state_key == 0 {
+        return Some(base.wrapping_add_signed(runtime.state_tls));
+    }
+    let key = u64::from(read_user::<u32>(runtime.state_key).filter(|key| *key < KEYS_MAX)?);
+    let storage = base + u64::from(runtime.specific);
+    if u64::from(runtime.specific_entry) == IN_PLACE_BYTES {
+        Some(storage + key * IN_PLACE_BYTES + IN_PLACE_VALUE)
+    } else {
+        Some(read_user::<u64>(storage)? + key * BEHIND_POINTER_BYTES)
+    }
 }
 
 #[inline(always)]

@@ -20,13 +20,16 @@ pub fn python_context_copied(ctx: RetProbeContext) -> u32 {
     0
 }
 
-/// `PyContext_Enter(context)`, the way of event loops that read before they enter: the first context after a read is
-/// that of the connection.
+/// `PyContext_Enter(context)`, the way of event loops that read before they enter. uvloop enters right after each read, the
+/// same context for all connections of a listener: what it carries is that read's, and nobody's when it is entered again
+/// for another reason (a new connection, an end).
 #[uprobe]
 pub fn python_context_entered(ctx: ProbeContext) -> u32 {
     let (Some(thread), Some(entered)) = (process::current_target(), ctx.arg::<u64>(0)) else { return 0 };
-    if let Some(read) = pending::take(thread) {
-        carrier::set(Context::task(thread.tgid, entered), read);
+    let context = Context::task(thread.tgid, entered);
+    match pending::take(thread) {
+        Some(read) => carrier::set(context, read),
+        None => carrier::forget_read(context),
     }
     0
 }

@@ -37,6 +37,7 @@ pub(super) fn load(options: &LoadOptions) -> Result<Kernel, KernelError> {
         processes,
         policies: typed(&mut ebpf, "POLICIES")?,
         listeners: typed(&mut ebpf, "LISTENERS")?,
+        pythons: typed(&mut ebpf, "PYTHONS")?,
         counters: typed(&mut ebpf, "COUNTERS")?,
         probes,
         capabilities,

@@ -17,7 +17,8 @@ mod wakeups;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use autospan_abi::{Counter, ListenerKey, Policy, RecordHeader};
+use autospan_abi::process::TRAIT_PYTHON;
+use autospan_abi::{Counter, ListenerKey, Policy, PythonRuntime, RecordHeader};
 use aya::Ebpf;
 use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
 use thiserror::Error;
@@ -73,6 +74,7 @@ pub struct Kernel {
     processes: ProcessTable,
     policies: HashMap<MapData, u64, Policy>,
     listeners: HashMap<MapData, ListenerKey, u32>,
+    pythons: HashMap<MapData, u32, PythonRuntime>,
     counters: PerCpuArray<MapData, u64>,
     probes: Probes,
     capabilities: Vec<Capability>,
@@ -181,6 +183,17 @@ impl Kernel {
     /// Tells the programs of what a target is made; see [`autospan_abi::process`]. Until it executes another program.
     pub fn add_traits(&mut self, tgid: u32, traits: u8) {
         self.processes.add_traits(tgid, traits);
+    }
+
+    /// Where the CPython of a process keeps what its threads run. False: the map does not take it, and the threads are all
+    /// that is seen.
+    pub fn set_python(&mut self, tgid: u32, runtime: PythonRuntime) -> bool {
+        let set = self.pythons.insert(tgid, runtime, 0);
+        match &set {
+            Ok(()) => self.processes.add_traits(tgid, TRAIT_PYTHON),
+            Err(error) => tracing::debug!(tgid, %error, "CPython's contexts are not seen"),
+        }
+        set.is_ok()
     }
 
     /// Never traces the process, until it ends.

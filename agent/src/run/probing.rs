@@ -3,7 +3,7 @@
 
 use crate::kernel::Kernel;
 use crate::probe::{Libraries, ProbeChange, ProbeProgram, Recognised};
-use autospan_abi::process::{TRAIT_GO, TRAIT_PYTHON, TRAIT_TLS, TRAIT_UVLOOP};
+use autospan_abi::process::{TRAIT_GO, TRAIT_TLS, TRAIT_UVLOOP};
 use std::collections::BTreeSet;
 
 /// Losses remembered as reported.
@@ -17,6 +17,8 @@ pub(super) struct Probing {
     refused: bool,
     /// Losses that were reported.
     reported: BTreeSet<String>,
+    /// Processes whose CPython the kernel programs know.
+    pythons: BTreeSet<u32>,
 }
 
 // === impl Probing ===
@@ -31,6 +33,12 @@ impl Probing {
         if traits != 0 {
             kernel.add_traits(pid, traits);
         }
+        if !self.pythons.contains(&pid)
+            && let Some(runtime) = self.libraries.python(pid)
+            && kernel.set_python(pid, runtime)
+        {
+            self.pythons.insert(pid);
+        }
     }
 
     /// The child maps what its parent does.
@@ -40,6 +48,7 @@ impl Probing {
 
     /// A process is gone, no target any more, or another program.
     pub(super) fn forget(&mut self, kernel: &mut Kernel, pid: u32) {
+        self.pythons.remove(&pid);
         let changes = self.libraries.gone(pid);
         self.apply(kernel, pid, changes);
     }
@@ -65,10 +74,15 @@ impl Probing {
 
     /// Each once: a service has many processes.
     fn report_losses(&mut self, pid: u32) {
-        for loss in self.libraries.of(pid).filter_map(|recognised| recognised.loss.as_ref()) {
-            if self.reported.len() < REPORTED_MAX && !self.reported.contains(loss) {
-                tracing::warn!(pid, "TLS of this process cannot be read: {loss}");
-                self.reported.insert(loss.clone());
+        for recognised in self.libraries.of(pid) {
+            let tls = recognised.loss.as_ref().map(|loss| format!("TLS of this process cannot be read: {loss}"));
+            let python = recognised.python.as_ref().and_then(|python| python.as_ref().err());
+            let tasks = python.map(|why| format!("requests of one thread of this process cannot be told apart: {why}"));
+            for loss in tls.into_iter().chain(tasks) {
+                if self.reported.len() < REPORTED_MAX && !self.reported.contains(&loss) {
+                    tracing::warn!(pid, "{loss}");
+                    self.reported.insert(loss);
+                }
             }
         }
     }

@@ -59,7 +59,9 @@ pub(crate) struct Connection {
     connect_seen: u8,
     /// 1: `handed` holds, be it none.
     is_handed: u8,
-    pad: [u8; 3],
+    /// 1: requests of several causes were on their way at once; whose response is read cannot be told any more.
+    is_shared: u8,
+    pad: [u8; 2],
     /// Changes of direction, the first call's included.
     pub(crate) turns: u32,
     /// What is known of TLS on this connection.
@@ -146,7 +148,8 @@ impl Connection {
             reported: 0,
             connect_seen: u8::from(connect_seen),
             is_handed: 0,
-            pad: [0; 3],
+            is_shared: 0,
+            pad: [0; 2],
             turns: 0,
             tls: Tls::UNKNOWN,
         }
@@ -200,20 +203,43 @@ impl Connection {
 
     /// The request that a write belongs to, remembered for the thread that will read the response.
     #[inline(always)]
-    pub(crate) fn cause_of_write(&mut self, tid: u32, carried: Cause) -> Cause {
-        let first_of_opener = self.outbound == 0 && self.connect_cause.is_some() && self.connect_tid == tid;
+    pub(crate) fn cause_of_write(&mut self, thread: Thread, carried: Cause) -> Cause {
+        let first_of_opener = self.outbound == 0 && self.connect_tid == thread.tid;
+        // An event loop writes first when the connection is made, in a turn that has nothing to do with it.
+        let of_opener =
+            first_of_opener && (self.connect_cause.is_some() || process::has(thread.tgid, TRAIT_TURNS));
         let cause = if self.is_handed != 0 {
             self.handed
-        } else if first_of_opener {
+        } else if of_opener {
             self.connect_cause
         } else {
             carried
         };
-        // A later part of a request may be written by a thread that carries nothing; that takes nothing back.
-        if self.role == Role::Client as u8 && (cause.is_some() || self.direction != Direction::Outbound as u8) {
-            self.last_cause = cause;
+        if self.role == Role::Client as u8 {
+            self.remember_cause(cause);
         }
         cause
+    }
+
+    #[inline(always)]
+    fn remember_cause(&mut self, cause: Cause) {
+        if self.direction != Direction::Outbound as u8 {
+            self.last_cause = cause;
+        } else if cause.token != self.last_cause.token && cause.is_some() {
+            // A later part of a request may be written by a thread that carries nothing; that takes nothing back.
+            // Another request's cause means that nobody waited for the response.
+            self.is_shared |= u8::from(self.last_cause.is_some());
+            self.last_cause = cause;
+        }
+    }
+
+    /// The thread of an event loop answers another request than the one it carries: what made it do so is not known.
+    #[inline(always)]
+    pub(crate) fn turn_to_answer(&self, thread: Thread, carried: Cause) {
+        let other = self.role != Role::Client as u8 && carried.token != self.token;
+        if other && carried.is_some() && process::has(thread.tgid, TRAIT_TURNS) {
+            carrier::forget(Context::thread(thread));
+        }
     }
 
     /// Whoever writes next does so on behalf of this.
@@ -230,7 +256,7 @@ impl Connection {
         if self.role == Role::Client as u8 {
             // A context with an identity of its own goes on with what it has.
             if !context.is_task() && !before_context {
-                carrier::set(context, Carrier::resumed(self.last_cause));
+                carrier::set(context, Carrier::resumed(if self.is_shared == 0 { self.last_cause } else { Cause::NONE }));
             }
             return 0;
         }

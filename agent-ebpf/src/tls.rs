@@ -188,8 +188,9 @@ pub(crate) fn enter(caller: Caller, thread: Thread, mut call: TlsCall) {
     if call.direction == Direction::Outbound as u8
         && let Some(connection) = connection_of(key, thread)
     {
-        call.cause = connection.cause_of_write(thread.tid, call.carried);
+        call.cause = connection.cause_of_write(thread, call.carried);
         call.cause_known = 1;
+        connection.turn_to_answer(thread, call.carried);
     }
     if TLS_CALLS.insert(caller, call, 0).is_err() {
         counter::bump(Counter::LostTlsFull);
@@ -248,7 +249,7 @@ fn moved(call: &mut TlsCall, thread: Thread, bytes: u64) {
     (record.direction, record.entered, record.plaintext) = (call.direction, call.entered, 1);
     if call.direction == Direction::Outbound as u8 {
         let known = call.cause_known != 0 && call.stack != 0;
-        record.cause = if known { call.cause } else { connection.cause_of_write(thread.tid, call.carried) };
+        record.cause = if known { call.cause } else { connection.cause_of_write(thread, call.carried) };
     }
     if let Some(transfer) = Transfer::begin_in(&mut call.transfer, connection, &record, thread, bytes) {
         transfer.run(&record);

@@ -77,6 +77,16 @@ pub(crate) const PLANS: &[Plan] = &[
         preferred: &[],
         needs_offsets: false,
     },
+    Plan {
+        capability: "event loop turns",
+        without: "nothing is missed, but calls of event loops have no parent where several requests are in flight",
+        attachments: &[
+            ("enter_wait", Hook::Tracepoint("syscalls", "sys_enter_epoll_wait")),
+            ("enter_wait", Hook::Tracepoint("syscalls", "sys_enter_epoll_pwait")),
+        ],
+        preferred: &[],
+        needs_offsets: false,
+    },
     syscall!("listen", "listen", "enter_listen", "exit_listen", "new servers are found by the next scan of /proc"),
     Plan {
         capability: "accept",

@@ -46,6 +46,12 @@ pub enum ProbeProgram {
     PyQueuePut,
     /// Return of `_queue.SimpleQueue.get`: → the item.
     PyQueueGot,
+    /// Entry of a function of an event loop that begins callbacks for other reasons than what was read.
+    TurnEnded,
+    /// Entry: (loop, work item).
+    WorkSubmitted,
+    /// Entry: (work item), on the loop's thread.
+    WorkDone,
 }
 
 /// A program at a place in a file.
@@ -83,7 +89,7 @@ pub struct Recognised {
 // === impl ProbeProgram ===
 
 impl ProbeProgram {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::TlsRead,
         Self::TlsReadEx,
         Self::TlsWrite,
@@ -104,6 +110,9 @@ impl ProbeProgram {
         Self::PyFutureSet,
         Self::PyQueuePut,
         Self::PyQueueGot,
+        Self::TurnEnded,
+        Self::WorkSubmitted,
+        Self::WorkDone,
     ];
 
     /// Name of the program in the kernel object.
@@ -129,6 +138,9 @@ impl ProbeProgram {
             Self::PyFutureSet => "python_future_set",
             Self::PyQueuePut => "python_queue_put",
             Self::PyQueueGot => "python_queue_got",
+            Self::TurnEnded => "turn_ended",
+            Self::WorkSubmitted => "work_submitted",
+            Self::WorkDone => "work_done",
         }
     }
 

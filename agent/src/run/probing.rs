@@ -3,7 +3,7 @@
 
 use crate::kernel::Kernel;
 use crate::probe::{Libraries, ProbeChange, ProbeProgram, Recognised};
-use autospan_abi::process::{TRAIT_GO, TRAIT_TLS, TRAIT_UVLOOP};
+use autospan_abi::process::{TRAIT_GO, TRAIT_TLS, TRAIT_TURNS, TRAIT_UVLOOP};
 use std::collections::BTreeSet;
 
 /// Losses remembered as reported.
@@ -108,7 +108,9 @@ fn trait_of(program: ProbeProgram) -> u8 {
         P::GoTlsRead | P::GoTlsWrite => TRAIT_TLS,
         // Without it, a goroutine would carry what another left behind in the same g.
         P::GoNewprocReturn => TRAIT_GO,
+        P::TurnEnded => TRAIT_TURNS,
         P::TlsReturn | P::TlsFree | P::TlsSetFd | P::GoTlsReturn | P::GoNewproc | P::GoRoundTrip => 0,
         P::PyContextCopied | P::PyContextEntered | P::PyFutureSet | P::PyQueuePut | P::PyQueueGot => 0,
+        P::WorkSubmitted | P::WorkDone => 0,
     }
 }

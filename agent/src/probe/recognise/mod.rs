@@ -1,5 +1,6 @@
 //! What one ELF file holds that a kernel program must see. Pure: bytes in, a plan out.
 
+mod event_loop;
 mod go;
 mod tls;
 mod unnamed;
@@ -21,6 +22,7 @@ pub fn recognise<S: Source + ?Sized>(source: &S) -> Recognised {
             unnamed::recognise(&elf, &mut recognised);
         }
         python::recognise(&elf, &mut recognised);
+        event_loop::recognise(&elf, &mut recognised);
     }
     finish(&mut recognised.probes);
     recognised

@@ -142,7 +142,7 @@ pub(crate) fn writes(thread: Thread, fd: u64, layout: Layout, source: u64, count
     if tls::is_read_elsewhere(connection, &call, thread) {
         return;
     }
-    let carried = carrier::current(thread).cause;
+    let carried = carrier::current(thread).cause_on(socket.sock);
     call.cause = connection.cause_of_write(thread, carried);
     connection.turn_to_answer(thread, carried);
     if let Some(sequence) = tcp_sequence(socket.sock, Direction::Outbound) {

@@ -25,7 +25,7 @@ static CARRIERS: LruHashMap<Context, Carrier> = LruHashMap::with_max_entries(CAR
 #[derive(Clone, Copy)]
 pub(crate) struct Carrier {
     pub(crate) cause: Cause,
-    /// The connection that the request came on.
+    /// The connection that the request came on, or the response.
     sock: u64,
 }
 
@@ -61,8 +61,15 @@ impl Carrier {
 
     /// Of a context that goes on with the cause of a response.
     #[inline(always)]
-    pub(crate) fn resumed(cause: Cause) -> Self {
-        Self { cause: Cause { own: 0, ..cause }, sock: 0 }
+    pub(crate) fn resumed(cause: Cause, sock: Sock) -> Self {
+        Self { cause: Cause { own: 0, ..cause }, sock: sock.0 }
+    }
+
+    /// Cause of what is written now on a connection; see [`Trail::Reuse`].
+    #[inline(always)]
+    pub(crate) fn cause_on(self, sock: Sock) -> Cause {
+        let reuses = self.cause.own == 0 && self.sock == sock.0 && self.cause.trail == Trail::Turn as u32;
+        if reuses { Cause { trail: Trail::Reuse as u32, ..self.cause } } else { self.cause }
     }
 
     /// The same, in the hands of another context.

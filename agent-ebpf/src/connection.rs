@@ -3,7 +3,7 @@
 //! The kernel reuses sock addresses. Closes are seen by a tracepoint, but the inode is what decides: a missed close
 //! costs a counter, not a mixed-up stream.
 
-use autospan_abi::limits::{CONNECTIONS_MAX, CONNECTS_MAX, LISTENERS_MAX, UNIX_PATH_BYTES};
+use autospan_abi::limits::{CONNECTIONS_MAX, CONNECTS_MAX, LISTENERS_MAX, TLS_HELLO_CALLS_MAX, UNIX_PATH_BYTES};
 use autospan_abi::process::{TRAIT_TURNS, TRAIT_UVLOOP};
 use autospan_abi::{ConnectionClosed, ConnectionOpened, Counter, Direction, ListenerKey, RecordKind, Role, Trail};
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
@@ -222,7 +222,10 @@ impl Connection {
     }
 
     #[inline(always)]
-    fn remember_cause(&mut self, cause: Cause) {
+    fn remember_cause(&mut self, mut cause: Cause) {
+        if cause.trail == Trail::Reuse as u32 {
+            cause.trail = Trail::Turn as u32;
+        }
         if self.direction != Direction::Outbound as u8 {
             self.last_cause = cause;
         } else if cause.token != self.last_cause.token && cause.is_some() {
@@ -242,6 +245,12 @@ impl Connection {
         }
     }
 
+    /// It was seen from its start, and is in its handshake.
+    #[inline(always)]
+    pub(crate) fn is_new(&self) -> bool {
+        self.connect_seen != 0 && !self.tls.is_bound() && self.tls.calls < TLS_HELLO_CALLS_MAX
+    }
+
     /// Whoever writes next does so on behalf of this.
     #[inline(always)]
     pub(crate) fn hand(&mut self, cause: Cause) {
@@ -256,7 +265,8 @@ impl Connection {
         if self.role == Role::Client as u8 {
             // A context with an identity of its own goes on with what it has.
             if !context.is_task() && !before_context {
-                carrier::set(context, Carrier::resumed(if self.is_shared == 0 { self.last_cause } else { Cause::NONE }));
+                let cause = if self.is_shared == 0 { self.last_cause } else { Cause::NONE };
+                carrier::set(context, Carrier::resumed(cause, sock));
             }
             return 0;
         }

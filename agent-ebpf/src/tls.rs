@@ -181,13 +181,19 @@ pub(crate) fn enter(caller: Caller, thread: Thread, mut call: TlsCall) {
         return;
     }
     let key = SessionKey { session: call.session, tgid: thread.tgid, pad: 0 };
-    if call.direction == Direction::Inbound as u8 && call.stack != 0 {
-        follows_read(key, thread);
+    if call.stack != 0 {
+        // Some programs offer what they want to write before anything else, and the handshake goes on inside that.
+        let first_write = call.direction == Direction::Outbound as u8;
+        if !first_write || TLS_SESSIONS.get_ptr(key).is_none() {
+            follows_read(key, thread, first_write);
+        }
     }
-    call.carried = carrier::current(thread).cause;
+    let carrier = carrier::current(thread);
+    call.carried = carrier.cause;
     if call.direction == Direction::Outbound as u8
         && let Some(connection) = connection_of(key, thread)
     {
+        call.carried = carrier.cause_on(Sock(socket_of(key).0));
         call.cause = connection.cause_of_write(thread, call.carried);
         call.cause_known = 1;
         connection.turn_to_answer(thread, call.carried);
@@ -404,9 +410,10 @@ fn proves(key: SessionKey, connection: &mut Connection, socket: Socket, thread: 
     bind(key, connection, socket, thread, Standing::Proven);
 }
 
-/// A session is about to be read from. If the thread has just read ciphertext, it is this session's.
+/// A session is about to decrypt. If the thread has just read ciphertext, it is this session's. `first_write`: only if that
+/// was part of a handshake which was seen from its start.
 #[inline(always)]
-fn follows_read(key: SessionKey, thread: Thread) {
+fn follows_read(key: SessionKey, thread: Thread, first_write: bool) {
     // SAFETY: only this thread writes its entry; copied before it is removed.
     let Some(read) = (unsafe { TLS_READS.get(thread.tid) }).copied() else { return };
     let _ = TLS_READS.remove(thread.tid);
@@ -416,6 +423,9 @@ fn follows_read(key: SessionKey, thread: Thread) {
     }
     let socket = Socket { sock: Sock(read.sock), inode: read.inode };
     let Some(connection) = connection::lookup(socket) else { return };
+    if first_write && !connection.is_new() {
+        return;
+    }
     weigh(key, connection, socket, thread);
 }
 

@@ -180,6 +180,9 @@ pub enum Trail {
     Task = 1,
     /// The thread of an event loop read it in the same turn.
     Turn = 2,
+    /// The same, and this is the first thing that is written on a connection after a response came on it in this very turn:
+    /// whoever waited for the connection may be somebody else.
+    Reuse = 3,
 }
 
 impl Trail {
@@ -187,6 +190,7 @@ impl Trail {
         match value {
             1 => Self::Task,
             2 => Self::Turn,
+            3 => Self::Reuse,
             _ => Self::Thread,
         }
     }

@@ -45,6 +45,8 @@ pub(crate) struct ProcessState {
     threads: Threads,
     proofs: u32,
     pub(crate) in_flight: InFlight,
+    /// Those of them that have no call in flight themselves: what they wait for cannot be seen.
+    pub(crate) quiet: InFlight,
     /// Open server connections whose requests cannot be seen (TLS, unknown protocols).
     pub(crate) opaque_servers: u32,
     uncertain_until: u64,
@@ -79,6 +81,12 @@ impl ProcessState {
     /// A record of this process was lost: requests may be in flight that nobody saw, or seem to be that are not.
     pub(crate) fn lost(&mut self, now: u64) {
         self.uncertain_until = now.saturating_add(UNCERTAIN_NS);
+    }
+
+    /// No other request of the process waits for something that cannot be seen.
+    fn nobody_waits_but(&self, id: ExchangeId, now: u64) -> bool {
+        let sure = self.opaque_servers == 0 && now >= self.uncertain_until;
+        sure && (self.quiet.is_empty() || self.quiet.only() == Some(id))
     }
 
     fn only_request(&self, now: u64) -> Option<ExchangeId> {
@@ -153,6 +161,16 @@ impl RootReason {
     }
 }
 
+/// A connection is used again in the turn in which a response came on it. Either its request goes on, or another one had to
+/// wait for a connection: not if all others wait for responses of their own.
+fn reuse(process: &ProcessState, carried: Carried, now: u64) -> Result<(ExchangeId, Evidence), RootReason> {
+    match carried {
+        Carried::Open { id, .. } if process.nobody_waits_but(id, now) => Ok((id, Evidence::Turn)),
+        Carried::Answered => Err(RootReason::Answered),
+        _ => Err(RootReason::Ambiguous),
+    }
+}
+
 /// The parent of a call that `process` starts at `now` in a context that carries `carried`, come to it by `trail`.
 pub(crate) fn decide(
     process: &ProcessState,
@@ -165,6 +183,7 @@ pub(crate) fn decide(
         Trail::Thread => None,
         Trail::Task => Some(Evidence::Task),
         Trail::Turn => Some(Evidence::Turn),
+        Trail::Reuse => return reuse(process, carried, now),
     };
     match (carried, exact) {
         (Carried::Open { id, .. }, Some(evidence)) => return Ok((id, evidence)),
@@ -215,6 +234,20 @@ mod tests {
                 assert_eq!(decide(&process, Carried::Unusable, trail, 0), Err(RootReason::Ambiguous));
             }
         }
+    }
+
+    #[test]
+    fn a_connection_used_again_is_believed_where_nobody_else_can_have_waited_for_it() {
+        let carried = Carried::Open { id: 7, alone: false };
+        let mut p = process(Threads::Owned, &[7, 8]);
+        assert_eq!(decide(&p, carried, Trail::Reuse, 0), Ok((7, Evidence::Turn)), "8 waits for a response");
+        p.quiet.insert(7);
+        assert_eq!(decide(&p, carried, Trail::Reuse, 0), Ok((7, Evidence::Turn)));
+        p.quiet.insert(8);
+        assert_eq!(decide(&p, carried, Trail::Reuse, 0), Err(RootReason::Ambiguous));
+        p.quiet.remove(8);
+        p.lost(5);
+        assert_eq!(decide(&p, carried, Trail::Reuse, 6), Err(RootReason::Ambiguous), "who knows what was lost");
     }
 
     #[test]

@@ -31,6 +31,10 @@ pub(crate) struct Exchange {
     pub(crate) response_end: MessageEnd,
     pub(crate) end: Option<u64>,
     pub(crate) parent: Result<(ExchangeId, Evidence), RootReason>,
+    /// Client: the request that waits for it, as far as that can be told. It need not be sure enough for a parent.
+    pub(crate) waiting: Option<ExchangeId>,
+    /// Server: calls that it waits for.
+    pub(crate) open_calls: u32,
     pub(crate) join: Option<Key>,
     /// Decided once, when records that could change it have all arrived.
     pub(crate) context: Option<Context>,
@@ -84,6 +88,8 @@ impl Exchange {
             response_end: UNFINISHED,
             end: None,
             parent: Err(RootReason::Entry),
+            waiting: None,
+            open_calls: 0,
             join: Key::new(connection, origin.sequence),
             context: None,
             tokens: Tokens::default(),

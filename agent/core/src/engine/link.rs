@@ -62,7 +62,16 @@ impl Engine {
     }
 
     fn client_request(&mut self, mut exchange: Exchange) {
-        exchange.parent = self.parent_of(&exchange.origin);
+        let carried = self.carried(&exchange.origin);
+        exchange.parent = self.parent_of(&exchange.origin, carried);
+        exchange.waiting = match (exchange.parent, carried) {
+            (Ok((parent, _)), _) => Some(parent),
+            (Err(_), Carried::Open { id, .. }) => Some(id),
+            (Err(_), _) => None,
+        };
+        if let Some(id) = exchange.waiting {
+            self.call_begins(id);
+        }
         if let Some(key) = exchange.join {
             self.joins.insert(key, exchange.id);
         }
@@ -70,8 +79,7 @@ impl Engine {
     }
 
     /// Decided now, while the table of requests in flight is that of the call's time.
-    fn parent_of(&mut self, origin: &Origin) -> Result<(ExchangeId, Evidence), RootReason> {
-        let carried = self.carried(origin);
+    fn parent_of(&self, origin: &Origin, carried: Carried) -> Result<(ExchangeId, Evidence), RootReason> {
         match self.processes.get(&origin.tgid) {
             Some(process) => decide(process, carried, origin.trail, origin.at),
             None => Err(RootReason::NoRequest),
@@ -101,7 +109,26 @@ impl Engine {
         self.threads.entry(origin.tid).or_default().insert(id);
         if let Some(process) = self.process(origin.tgid) {
             process.in_flight.insert(id);
+            process.quiet.insert(id);
         }
+    }
+
+    fn call_begins(&mut self, parent: ExchangeId) {
+        self.calls_change(parent, |calls| calls + 1);
+    }
+
+    fn call_ends(&mut self, parent: ExchangeId) {
+        self.calls_change(parent, |calls| calls.saturating_sub(1));
+    }
+
+    /// The number of calls that a request in flight waits for.
+    fn calls_change(&mut self, parent: ExchangeId, change: impl FnOnce(u32) -> u32) {
+        let Some(exchange) = self.exchanges.get_mut(parent) else { return };
+        let was_quiet = exchange.open_calls == 0;
+        exchange.open_calls = change(exchange.open_calls);
+        let (is_quiet, open, tgid) = (exchange.open_calls == 0, exchange.end.is_none(), exchange.origin.tgid);
+        let Some(process) = self.processes.get_mut(&tgid).filter(|_| open && was_quiet != is_quiet) else { return };
+        if is_quiet { process.quiet.insert(parent) } else { process.quiet.remove(parent) }
     }
 
     fn request_bytes(&mut self, connection: u64, token: u64) {
@@ -176,19 +203,31 @@ impl Engine {
     fn close(&mut self, id: ExchangeId, at: u64) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         let end = at.max(exchange.origin.at);
-        exchange.end = Some(end);
-        if exchange.kind == SpanKind::Server {
-            self.not_in_flight(id);
+        if exchange.end.replace(end).is_none() {
+            self.no_more_in_flight(id);
         }
         self.emit_if_ready(id);
         self.start_timer(end, Timer::Forget(id));
     }
 
+    /// A request has its answer, or will have none.
+    fn no_more_in_flight(&mut self, id: ExchangeId) {
+        let Some(exchange) = self.exchanges.get(id) else { return };
+        match (exchange.kind, exchange.waiting) {
+            (SpanKind::Server, _) => self.not_in_flight(id),
+            (SpanKind::Client, Some(waiting)) => self.call_ends(waiting),
+            (SpanKind::Client, None) => {}
+        }
+    }
+
     fn not_in_flight(&mut self, id: ExchangeId) {
         let Some(exchange) = self.exchanges.get(id) else { return };
-        let origin = exchange.origin;
+        let (origin, quiet) = (exchange.origin, exchange.open_calls == 0);
         if let Some(process) = self.processes.get_mut(&origin.tgid) {
             process.in_flight.remove(id);
+            if quiet {
+                process.quiet.remove(id);
+            }
         }
         if let Some(thread) = self.threads.get_mut(&origin.tid) {
             thread.remove(id);
@@ -200,8 +239,8 @@ impl Engine {
 
     /// No span will come of the exchange.
     fn drop_exchange(&mut self, id: ExchangeId) {
-        if self.exchanges.get(id).is_some_and(|e| e.kind == SpanKind::Server) {
-            self.not_in_flight(id);
+        if self.exchanges.get(id).is_some_and(|e| e.end.is_none()) {
+            self.no_more_in_flight(id);
         }
         self.forget(id);
     }

@@ -2,7 +2,7 @@
 
 use crate::kernel::{Capability, Kernel, LoadOptions};
 use crate::privilege;
-use crate::probe::Libraries;
+use crate::probe::{Libraries, ProbeProgram};
 use crate::process::resource::Host;
 use crate::process::runtime::Language;
 use crate::process::sockets::Listener;
@@ -66,11 +66,13 @@ fn push_capability(text: &mut String, capability: &Capability) {
 fn push_services(text: &mut String) {
     let scan = Discovery::new(Selector::default()).scan();
     let mut processes = Processes::new(Host::read());
+    let mut libraries = Libraries::default();
     let _ = writeln!(text, "\nServices");
     let mut seen = 0;
     for (pid, listeners) in scan.targets {
         if let Some(identity) = processes.inspect(pid) {
-            push_service(text, pid, &identity, &listeners);
+            libraries.mapped(pid);
+            push_service(text, pid, &identity, &listeners, &libraries);
             seen += 1;
         }
     }
@@ -79,9 +81,9 @@ fn push_services(text: &mut String) {
     }
 }
 
-fn push_service(text: &mut String, pid: u32, identity: &Identity, listeners: &[Listener]) {
+fn push_service(text: &mut String, pid: u32, identity: &Identity, listeners: &[Listener], libraries: &Libraries) {
     let name = &identity.resource.service_name;
-    let tls = Tls::of(pid, identity.runtime.language);
+    let tls = Tls::of(pid, identity.runtime.language, libraries);
     let _ = writeln!(text, "  {pid:<8}{name:<24}{:<16}{}", identity.runtime.to_string(), places(listeners));
     let _ = writeln!(
         text,
@@ -91,7 +93,7 @@ fn push_service(text: &mut String, pid: u32, identity: &Identity, listeners: &[L
         } else {
             format!("in the clear and inside TLS ({})", tls.read.join(", "))
         },
-        parents(identity)
+        tasks(pid, libraries).unwrap_or_else(|| parents(identity))
     );
     for loss in &tls.lost {
         let _ = writeln!(text, "          not traced: TLS connections: {loss}");
@@ -111,12 +113,29 @@ fn places(listeners: &[Listener]) -> String {
     places.join(" ")
 }
 
-/// How outgoing calls find the request that they were made for.
+/// How outgoing calls find the request that they were made for, where the process shows more than its threads.
+fn tasks(pid: u32, libraries: &Libraries) -> Option<&'static str> {
+    let has = |program| {
+        let probes = libraries.of(pid).flat_map(|recognised| &recognised.probes);
+        probes.into_iter().any(|probe| probe.program == program)
+    };
+    if has(ProbeProgram::GoNewprocReturn) {
+        Some("calls by the goroutine of their request")
+    } else if has(ProbeProgram::TurnEnded) {
+        Some("calls by the turn of the event loop that reads their request")
+    } else if libraries.python(pid).is_some() {
+        Some("calls by the thread or the asyncio context of their request")
+    } else {
+        None
+    }
+}
+
+/// How they do elsewhere.
 fn parents(identity: &Identity) -> &'static str {
     match identity.runtime.language.threads() {
         Threads::Owned => "calls by the thread of their request",
         Threads::Multiplexed => {
-            "calls have a parent where one request was in flight: goroutines move between threads, and are not followed yet"
+            "calls have a parent where one request was in flight: goroutines move between threads, and these cannot be followed"
         }
         Threads::Unproven => {
             "calls have a parent where one request was in flight: how this program uses its threads is not known"
@@ -132,9 +151,7 @@ struct Tls {
 }
 
 impl Tls {
-    fn of(pid: u32, language: Language) -> Self {
-        let mut libraries = Libraries::default();
-        libraries.mapped(pid);
+    fn of(pid: u32, language: Language, libraries: &Libraries) -> Self {
         let mut tls = Self::default();
         for recognised in libraries.of(pid) {
             tls.read.extend(recognised.what.iter().map(ToString::to_string));
@@ -179,7 +196,13 @@ mod tests {
         let mut processes = Processes::new(Host::default());
         let own = processes.inspect(std::process::id()).expect("this process");
         let mut text = String::new();
-        push_service(&mut text, std::process::id(), &own, &[Listener::Tcp(port), Listener::Unix]);
+        push_service(
+            &mut text,
+            std::process::id(),
+            &own,
+            &[Listener::Tcp(port), Listener::Unix],
+            &Libraries::default(),
+        );
         assert!(text.contains(&format!(":{port} unix")) && text.contains("traced: HTTP/1.0 and 1.1"), "{text}");
     }
 

@@ -260,8 +260,8 @@ impl Agent {
             Lifecycle::Appeared { pid } => match self.discovery.appeared(pid, self.tracer.processes()) {
                 Some(change) => self.apply(change),
                 None => {
-                    self.tracer.announce(pid);
                     self.probing.look(&mut self.kernel, pid);
+                    self.tracer.announce(pid);
                 }
             },
             Lifecycle::Executed { pid } => {
@@ -281,8 +281,8 @@ impl Agent {
                 match self.discovery.listening(pid, port, is_target, self.tracer.processes()) {
                     Some(change) => self.apply(change),
                     None if is_target => {
-                        self.tracer.sighted(pid);
                         self.probing.look(&mut self.kernel, pid);
+                        self.tracer.sighted(pid);
                     }
                     None => {}
                 }
@@ -301,8 +301,8 @@ impl Agent {
         match change {
             Change::Add(pid) => {
                 self.kernel.add_target(pid);
-                self.tracer.sighted(pid);
                 self.probing.look(&mut self.kernel, pid);
+                self.tracer.sighted(pid);
             }
             Change::Remove(pid) => {
                 self.kernel.remove_target(pid);

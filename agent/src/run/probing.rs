@@ -5,6 +5,7 @@ use crate::kernel::Kernel;
 use crate::probe::{Libraries, ProbeChange, ProbeProgram, Recognised};
 use autospan_abi::process::{TRAIT_GO, TRAIT_TLS, TRAIT_TURNS, TRAIT_UVLOOP};
 use std::collections::BTreeSet;
+use std::path::Path;
 
 /// Losses remembered as reported.
 const REPORTED_MAX: usize = 256;
@@ -64,7 +65,10 @@ impl Probing {
                         }
                         Err(loss) => {
                             self.libraries.attach_failed(file);
-                            self.refuse(pid, &loss.why, &loss.remedy);
+                            // With the process, the way to the file is gone; the next one that maps it is tried.
+                            if Path::new("/proc").join(pid.to_string()).exists() {
+                                self.refuse(pid, &loss.why, &loss.remedy);
+                            }
                         }
                     }
                 }

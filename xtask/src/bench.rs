@@ -5,6 +5,7 @@ mod footprint;
 mod load;
 mod pair;
 mod pipe;
+mod probes;
 mod report;
 mod server;
 mod zero_code;
@@ -40,6 +41,8 @@ enum Measurement {
     Pair,
     /// Requests per second of real servers.
     Load,
+    /// Requests per second with probes on user code, and how many of them fire per request.
+    Probes,
     /// Exchanges per second through the engine.
     Engine,
     /// Memory, map bytes, binary size, time to the first span.
@@ -70,6 +73,7 @@ pub(crate) fn bench(args: &Args) -> Result<()> {
             Measurement::Pipe => pipe::measure(&bench, &mut table),
             Measurement::Pair => pair::measure(&bench, &mut table),
             Measurement::Load => load::measure(&bench, &mut table),
+            Measurement::Probes => probes::measure(&bench, &mut table),
             Measurement::Engine => engine::measure(&mut table),
             Measurement::Footprint => footprint::measure(&bench, &mut table),
             Measurement::ZeroCode => zero_code::measure(&bench, &mut table),

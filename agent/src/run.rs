@@ -144,6 +144,7 @@ impl Agent {
             follow_forks: true,
             object: config.bpf_object,
             debug_log: config.debug_kernel_log,
+            single_probes: false,
         })?;
         report_losses(&kernel);
         let mut tracer = Tracer::new(Engine::new(config.engine), Processes::new(Host::read()), exporter, recording);

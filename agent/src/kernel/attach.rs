@@ -1,12 +1,15 @@
 //! Loading and attaching, one program at a time: a refusal costs one capability, and the rest goes on.
 
 use std::collections::HashMap;
+use std::io;
 
 use aya::Ebpf;
 use aya::programs::{Program, ProgramError, RawTracePoint, TracePoint};
 
 use super::capability::{Capability, Loss};
 use super::program::{Attachment, Hook, Plan};
+
+const REPORT: &str = "a newer kernel, or a report of this line with the kernel's version";
 
 /// Loads and attaches what the plans name.
 #[derive(Debug)]
@@ -82,13 +85,17 @@ pub(super) fn foreign_object(program: &str) -> Loss {
 pub(super) fn cannot_load(program: &str, error: &ProgramError) -> Loss {
     let why = match error {
         ProgramError::LoadError { io_error, verifier_log } => {
-            let log = verifier_log.to_string();
-            tracing::debug!(program, %log, "refused");
-            format!("the kernel refused {program}: {io_error} ({})", verdict(&log))
+            return refused(program, io_error, &verifier_log.to_string());
         }
         error => format!("{program} cannot be loaded: {}", chain(error)),
     };
-    Loss { why, remedy: "a newer kernel, or a report of this line with the kernel's version".into() }
+    Loss { why, remedy: REPORT.into() }
+}
+
+/// `log`: what the verifier said.
+pub(super) fn refused(program: &str, error: &io::Error, log: &str) -> Loss {
+    tracing::debug!(program, %log, "refused");
+    Loss { why: format!("the kernel refused {program}: {error} ({})", verdict(log)), remedy: REPORT.into() }
 }
 
 fn cannot_attach(program: &str, hook: &str, error: &ProgramError) -> Loss {

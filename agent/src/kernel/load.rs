@@ -11,7 +11,7 @@ use super::debug_log::DebugLog;
 use super::probes::Probes;
 use super::process_table::{self, ProcessTable};
 use super::program::{Hook, PLANS, Plan};
-use super::{Kernel, KernelError, LoadOptions, object, offsets, tracefs};
+use super::{Kernel, KernelError, LoadOptions, object, offsets, stats, tracefs};
 
 const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
@@ -27,9 +27,10 @@ pub(super) fn load(options: &LoadOptions) -> Result<Kernel, KernelError> {
     let mut capabilities = capabilities_of(offsets, lost_offsets.as_ref());
     let mut attacher = Attacher::new(&mut ebpf);
     capabilities.extend(PLANS.iter().map(|plan| attacher.run(plan, lost_offsets.as_ref())));
-    let mut probes = Probes::default();
-    capabilities.push(probes.load_all(&mut ebpf));
+    let probes = Probes::load(&mut ebpf, &object, !options.single_probes);
+    capabilities.extend(probes.capabilities());
     something_works(&capabilities, lost_offsets.as_ref(), tracefs.err())?;
+    let map_ids = stats::map_ids(&ebpf);
     Ok(Kernel {
         ring: typed(&mut ebpf, "RECORDS")?,
         wakeups: None,
@@ -39,6 +40,7 @@ pub(super) fn load(options: &LoadOptions) -> Result<Kernel, KernelError> {
         listeners: typed(&mut ebpf, "LISTENERS")?,
         pythons: typed(&mut ebpf, "PYTHONS")?,
         counters: typed(&mut ebpf, "COUNTERS")?,
+        map_ids,
         probes,
         capabilities,
         debug_log: if options.debug_log { DebugLog::of(&mut ebpf) } else { None },

@@ -1,10 +1,12 @@
 //! The kernel side as the agent sees it: load, attach, read, steer.
 
 mod attach;
+mod bpf;
 mod btf;
 mod capability;
 mod debug_log;
 mod load;
+mod maps;
 mod object;
 mod offsets;
 mod probes;
@@ -42,6 +44,8 @@ pub struct LoadOptions {
     pub object: Option<PathBuf>,
     /// Debug lines of the programs themselves, into the log.
     pub debug_log: bool,
+    /// A link for each probe on user code, as on kernels before 6.6: for tests.
+    pub single_probes: bool,
 }
 
 /// Nothing can work. Each says what, why, and what to do.
@@ -76,6 +80,7 @@ pub struct Kernel {
     listeners: HashMap<MapData, ListenerKey, u32>,
     pythons: HashMap<MapData, u32, PythonRuntime>,
     counters: PerCpuArray<MapData, u64>,
+    map_ids: Vec<u32>,
     probes: Probes,
     capabilities: Vec<Capability>,
     debug_log: Option<DebugLog>,
@@ -221,12 +226,12 @@ impl Kernel {
 
     /// Kernel memory of the maps and the ring buffer.
     pub fn map_bytes(&self) -> u64 {
-        stats::map_bytes(&self.ebpf)
+        stats::map_bytes(&self.map_ids)
     }
 
     /// Run counts and times of the programs, where the kernel keeps them (`kernel.bpf_stats_enabled`).
     pub fn program_stats(&self) -> Vec<ProgramStats> {
-        stats::of_programs(&self.ebpf)
+        stats::of_programs(&self.ebpf, self.probes.loaded())
     }
 }
 

@@ -1,110 +1,161 @@
 //! Probes on user code: attached per file, for every process that maps it.
 
+mod multi;
+mod single;
+
 use std::collections::HashMap;
+use std::error::Error;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::thread::{self, JoinHandle};
 
 use aya::Ebpf;
-use aya::programs::uprobe::{UProbeLink, UProbeScope};
-use aya::programs::{Program, UProbe};
+use aya::programs::uprobe::UProbeLink;
 
-use super::attach::{cannot_load, chain, foreign_object};
+use super::attach::chain;
 use super::capability::{Capability, Loss};
 use crate::probe::{FileId, Probe, ProbeProgram};
 
 /// What is attached, by file.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Probes {
-    loaded: HashMap<ProbeProgram, Result<(), Loss>>,
-    links: HashMap<FileId, Vec<UProbeLink>>,
-    /// Detaching takes the kernel a grace period for each probe: others do the waiting.
+    programs: Programs,
+    /// Why each probe has a link of its own, if it has.
+    no_multi: Option<Loss>,
+    links: HashMap<FileId, Vec<Link>>,
+    /// Detaching takes the kernel a grace period for each link: others do the waiting.
     releases: Vec<JoinHandle<()>>,
+}
+
+/// The same programs, loaded for one kind of link or the other.
+#[derive(Debug)]
+enum Programs {
+    Multi(multi::Programs),
+    Single(single::Programs),
+}
+
+/// Kept to be closed.
+#[derive(Debug)]
+#[expect(dead_code, reason = "closed when dropped, which is all that is wanted of it")]
+enum Link {
+    Multi(OwnedFd),
+    Single(UProbeLink),
 }
 
 // === impl Probes ===
 
 impl Probes {
+    /// Loads everything: the verifier takes its time, and the first requests of a service that has just started do not
+    /// wait for it. `object`: what `ebpf` was made from, with all its maps still in there. `multi`: whether to try links
+    /// of many probes.
+    pub(super) fn load(ebpf: &mut Ebpf, object: &[u8], multi: bool) -> Self {
+        let multi = if multi { multi::Programs::load(ebpf, object) } else { Err(unwanted()) };
+        let (programs, no_multi) = match multi {
+            Ok(programs) => (Programs::Multi(programs), None),
+            Err(loss) => (Programs::Single(single::Programs::load(ebpf)), Some(loss)),
+        };
+        Self { programs, no_multi, links: HashMap::new(), releases: Vec::new() }
+    }
+
+    pub(super) fn capabilities(&self) -> [Capability; 2] {
+        let loss = if let Programs::Single(programs) = &self.programs { programs.loss() } else { None };
+        [
+            Capability { name: "probes on user code", without: "what passes inside TLS connections", loss },
+            Capability {
+                name: "many probes per link",
+                without: "nothing is lost, but detaching takes up to a tenth of a second for each probe, and so does \
+                          stopping the agent",
+                loss: self.no_multi.clone(),
+            },
+        ]
+    }
+
     /// Attaches all probes of a file, or none: half of them would see half of the bytes.
     pub(super) fn attach(&mut self, ebpf: &mut Ebpf, file: FileId, path: &Path, probes: &[Probe]) -> Result<(), Loss> {
         if self.links.contains_key(&file) {
             return Ok(());
         }
-        let mut ordered: Vec<&Probe> = probes.iter().collect();
-        // Returns first, so that no entry waits for a return that is not hooked.
-        ordered.sort_by_key(|probe| !ends_call(probe.program));
-        let mut links = Vec::with_capacity(ordered.len());
-        for probe in ordered {
-            links.push(self.attach_one(ebpf, path, probe)?);
+        let (links, outcome) = self.programs.attach(ebpf, path, probes);
+        match outcome {
+            Ok(()) => drop(self.links.insert(file, links)),
+            Err(_) => self.release(links),
         }
-        self.links.insert(file, links);
-        Ok(())
+        outcome
     }
 
     pub(super) fn detach(&mut self, file: FileId) {
         if let Some(links) = self.links.remove(&file) {
-            self.releases.retain(|release| !release.is_finished());
-            self.releases.extend(release(links));
+            self.release(links);
         }
     }
 
-    /// Loads everything: the verifier takes its time, and the first requests of a service that has just started do not
-    /// wait for it.
-    pub(super) fn load_all(&mut self, ebpf: &mut Ebpf) -> Capability {
-        let loss = ProbeProgram::ALL.into_iter().find_map(|program| self.load(ebpf, program).err());
-        Capability { name: "probes on user code", without: "what passes inside TLS connections", loss }
+    /// The loaded programs that aya does not know of.
+    pub(super) fn loaded(&self) -> impl Iterator<Item = (&'static str, BorrowedFd<'_>)> {
+        let multi = if let Programs::Multi(programs) = &self.programs { Some(programs) } else { None };
+        multi.into_iter().flat_map(multi::Programs::loaded)
     }
 
-    fn attach_one(&mut self, ebpf: &mut Ebpf, path: &Path, probe: &Probe) -> Result<UProbeLink, Loss> {
-        self.load(ebpf, probe.program)?;
-        let name = probe.program.name();
-        let program = uprobe(ebpf, name)?;
-        let attached = program.attach(probe.offset, path, UProbeScope::AllProcesses);
-        attached.and_then(|link| program.take_link(link)).map_err(|error| Loss {
-            why: format!("{name} cannot be attached to {} at {:#x}: {}", path.display(), probe.offset, chain(&error)),
-            remedy: "a kernel built with CONFIG_UPROBE_EVENTS, and a file system that is not mounted noexec".into(),
-        })
-    }
-
-    fn load(&mut self, ebpf: &mut Ebpf, program: ProbeProgram) -> Result<(), Loss> {
-        if let Some(outcome) = self.loaded.get(&program) {
-            return outcome.clone();
+    /// Closes links, some at a time: grace periods that are waited for together pass together. (Not those of single
+    /// links, which wait one after another for a lock that the kernel holds meanwhile.)
+    fn release(&mut self, links: Vec<Link>) {
+        const THREADS_MAX: usize = 16;
+        self.releases.retain(|release| !release.is_finished());
+        let mut shares: Vec<Vec<Link>> = Vec::new();
+        shares.resize_with(THREADS_MAX.min(links.len()), Vec::new);
+        let count = shares.len();
+        for (i, link) in links.into_iter().enumerate() {
+            shares[i % count].push(link);
         }
-        let name = program.name();
-        let outcome = uprobe(ebpf, name).and_then(|uprobe| uprobe.load().map_err(|error| cannot_load(name, &error)));
-        self.loaded.insert(program, outcome.clone());
-        outcome
+        self.releases.extend(shares.into_iter().map(|share| thread::spawn(move || drop(share))));
     }
-}
-
-fn ends_call(program: ProbeProgram) -> bool {
-    matches!(program, ProbeProgram::TlsReturn | ProbeProgram::GoTlsReturn | ProbeProgram::GoNewprocReturn)
-}
-
-/// Detaches probes, some at a time: grace periods that are waited for together pass together.
-fn release(links: Vec<UProbeLink>) -> Vec<JoinHandle<()>> {
-    const THREADS_MAX: usize = 16;
-    let mut shares: Vec<Vec<UProbeLink>> = Vec::new();
-    shares.resize_with(THREADS_MAX.min(links.len()), Vec::new);
-    let count = shares.len();
-    for (i, link) in links.into_iter().enumerate() {
-        shares[i % count].push(link);
-    }
-    shares.into_iter().map(|share| thread::spawn(move || drop(share))).collect()
 }
 
 impl Drop for Probes {
     fn drop(&mut self) {
         let links = self.links.drain().flat_map(|(_, links)| links).collect();
-        self.releases.extend(release(links));
+        self.release(links);
         for release in self.releases.drain(..) {
             let _ = release.join();
         }
     }
 }
 
-fn uprobe<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut UProbe, Loss> {
-    match ebpf.program_mut(name) {
-        Some(Program::UProbe(program)) => Ok(program),
-        _ => Err(foreign_object(name)),
+// === impl Programs ===
+
+impl Programs {
+    /// The links that could be made, and whether these are all.
+    fn attach(&self, ebpf: &mut Ebpf, path: &Path, probes: &[Probe]) -> (Vec<Link>, Result<(), Loss>) {
+        match self {
+            Self::Multi(programs) => {
+                let (links, outcome) = programs.attach(path, probes);
+                (links.into_iter().map(Link::Multi).collect(), outcome)
+            }
+            Self::Single(programs) => {
+                let (links, outcome) = programs.attach(ebpf, path, probes);
+                (links.into_iter().map(Link::Single).collect(), outcome)
+            }
+        }
     }
+}
+
+/// Those of a program side by side; returns first, so that no entry waits for a return that is not hooked.
+fn in_order(probes: &[Probe]) -> Vec<Probe> {
+    let mut probes = probes.to_vec();
+    probes.sort_by_key(|probe| (!ends_call(probe.program), probe.program));
+    probes
+}
+
+fn ends_call(program: ProbeProgram) -> bool {
+    matches!(program, ProbeProgram::TlsReturn | ProbeProgram::GoTlsReturn | ProbeProgram::GoNewprocReturn)
+}
+
+fn cannot_attach(program: &str, path: &Path, error: &dyn Error) -> Loss {
+    Loss {
+        why: format!("{program} cannot be attached to {}: {}", path.display(), chain(error)),
+        remedy: "a kernel built with CONFIG_UPROBE_EVENTS, and a file system that is not mounted noexec".into(),
+    }
+}
+
+fn unwanted() -> Loss {
+    Loss { why: "LoadOptions::single_probes is set".into(), remedy: "leave it".into() }
 }

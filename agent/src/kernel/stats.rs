@@ -1,12 +1,12 @@
 //! What the programs cost, as the kernel accounts for it.
 
-use std::collections::BTreeSet;
 use std::fs;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use aya::Ebpf;
 use aya::maps::MapInfo;
-use aya::programs::Program;
+
+use super::maps;
 
 /// Runs of one program since it was loaded. Zero unless `kernel.bpf_stats_enabled` is set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,28 +18,37 @@ pub struct ProgramStats {
     pub verified_instructions: u32,
 }
 
-pub(crate) fn of_programs(ebpf: &Ebpf) -> Vec<ProgramStats> {
-    let mut stats: Vec<_> = ebpf.programs().filter_map(|(name, program)| of_program(name, program)).collect();
+/// `others`: loaded programs that aya does not know of.
+pub(crate) fn of_programs<'a>(
+    ebpf: &Ebpf,
+    others: impl Iterator<Item = (&'static str, BorrowedFd<'a>)>,
+) -> Vec<ProgramStats> {
+    let loaded = ebpf.programs().filter_map(|(name, program)| Some((name, program.fd().ok()?)));
+    let mut stats: Vec<_> = loaded.map(|(name, fd)| of_program(name, fd.as_fd())).collect();
+    stats.extend(others.map(|(name, fd)| of_program(name, fd)));
     stats.sort_by(|a, b| a.name.cmp(&b.name));
     stats
 }
 
-fn of_program(name: &str, program: &Program) -> Option<ProgramStats> {
-    let fd = program.fd().ok()?.as_fd().as_raw_fd();
-    let field = |key| fd_field(fd, key).unwrap_or(0);
-    Some(ProgramStats {
+fn of_program(name: &str, fd: BorrowedFd<'_>) -> ProgramStats {
+    let field = |key| fd_field(fd.as_raw_fd(), key).unwrap_or(0);
+    ProgramStats {
         name: name.to_owned(),
         run_count: field("run_cnt"),
         run_time_ns: field("run_time_ns"),
-        verified_instructions: program.info().ok()?.verified_instruction_count().unwrap_or(0),
-    })
+        verified_instructions: field("verified_insns").try_into().unwrap_or(u32::MAX),
+    }
 }
 
-/// Bytes of kernel memory behind the maps of the loaded programs, the ring buffer included.
-pub(crate) fn map_bytes(ebpf: &Ebpf) -> u64 {
-    let programs = ebpf.programs().filter_map(|(_, program)| program.info().ok());
-    let ids: BTreeSet<u32> = programs.filter_map(|program| program.map_ids().ok().flatten()).flatten().collect();
-    ids.into_iter().filter_map(bytes_of_map).sum()
+/// Ids of the maps, while `ebpf` has them all.
+pub(crate) fn map_ids(ebpf: &Ebpf) -> Vec<u32> {
+    let maps = ebpf.maps().filter_map(|(_, map)| maps::data(map)?.info().ok());
+    maps.map(|info| info.id()).collect()
+}
+
+/// Bytes of kernel memory behind the maps, the ring buffer included.
+pub(crate) fn map_bytes(ids: &[u32]) -> u64 {
+    ids.iter().filter_map(|id| bytes_of_map(*id)).sum()
 }
 
 fn bytes_of_map(id: u32) -> Option<u64> {

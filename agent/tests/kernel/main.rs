@@ -15,7 +15,8 @@ use autospan_core::event::{Data, Ends, EventKind};
 use rig::Rig;
 use tracing::Level;
 
-const AUTO: LoadOptions = LoadOptions { auto: true, follow_forks: false, object: None, debug_log: false };
+const AUTO: LoadOptions =
+    LoadOptions { auto: true, follow_forks: false, object: None, debug_log: false, single_probes: false };
 
 /// A listener `l`, a client `c` and the accepted socket `a`.
 fn connect(port: u16) -> String {

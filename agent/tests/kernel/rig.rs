@@ -72,7 +72,12 @@ pub(crate) struct Rig {
 impl Rig {
     /// With Python as a target. `None`, and a line saying so, where this machine cannot run it.
     pub(crate) fn start() -> Option<Self> {
-        let mut rig = Self::with(&LoadOptions { follow_forks: true, ..LoadOptions::default() })?;
+        Self::start_with(LoadOptions::default())
+    }
+
+    /// The same, with these options.
+    pub(crate) fn start_with(options: LoadOptions) -> Option<Self> {
+        let mut rig = Self::with(&LoadOptions { follow_forks: true, ..options })?;
         rig.kernel.add_target(rig.python.pid());
         Some(rig)
     }

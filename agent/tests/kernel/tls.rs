@@ -2,11 +2,14 @@
 //! session belongs to which socket; and in one that gives the library its sockets.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-use autospan::probe::{Libraries, ProbeChange};
+use autospan::kernel::LoadOptions;
+use autospan::probe::{FileId, Libraries, ProbeChange};
 use autospan_abi::process::TRAIT_TLS;
 use autospan_abi::{Counter, Direction, Role};
 use autospan_core::event::{Ends, Event, EventKind, Opened};
+use aya::sys::{Stats, enable_stats};
 
 use crate::counter;
 use crate::rig::Rig;
@@ -15,7 +18,11 @@ const CODE: &str = include_str!("tls.py");
 
 /// Python with both ends' contexts `cc` and `sc`, and probes on its TLS library.
 fn start() -> Option<Rig> {
-    let mut rig = Rig::start()?;
+    start_with(LoadOptions::default())
+}
+
+fn start_with(options: LoadOptions) -> Option<Rig> {
+    let mut rig = Rig::start_with(options)?;
     let directory = tempfile::tempdir().expect("a directory");
     let (certificate, key) = (directory.path().join("cert.pem"), directory.path().join("key.pem"));
     let mut openssl = Command::new("openssl");
@@ -24,17 +31,22 @@ fn start() -> Option<Rig> {
     assert!(openssl.output().expect("openssl is installed").status.success());
     rig.run(&format!("exec({CODE:?})"));
     rig.run(&format!("cc, sc = contexts({:?}, {:?})", certificate.display().to_string(), key.display().to_string()));
-    let pid = rig.python.pid();
-    let mut attached = 0;
-    for change in Libraries::default().mapped(pid) {
+    attach(&mut rig);
+    rig.kernel.add_traits(rig.python.pid(), TRAIT_TLS);
+    Some(rig)
+}
+
+/// Probes on the TLS libraries of Python. Which files these are.
+fn attach(rig: &mut Rig) -> Vec<FileId> {
+    let mut files = Vec::new();
+    for change in Libraries::default().mapped(rig.python.pid()) {
         if let ProbeChange::Attach { file, path, recognised } = change {
             rig.kernel.attach_probes(file, &path, &recognised.probes).expect("the kernel takes the probes");
-            attached += recognised.probes.len();
+            files.push(file);
         }
     }
-    assert!(attached > 0, "Python's TLS library was not recognised");
-    rig.kernel.add_traits(pid, TRAIT_TLS);
-    Some(rig)
+    assert!(!files.is_empty(), "Python's TLS library was not recognised");
+    files
 }
 
 /// What was seen inside TLS, by the port of the client: role, direction, text.
@@ -158,4 +170,58 @@ fn a_forked_worker_goes_on_with_its_parents_session() {
     rig.run("os.waitpid(pid, 0)");
     rig.wait("what the child read", |events| has_read(events, b"inherited"));
     assert_eq!(counter(&rig, Counter::TlsConflicts), 0);
+}
+
+/// How often programs on the TLS library ran; needs the kernel's statistics.
+fn runs(rig: &Rig) -> u64 {
+    let programs = rig.kernel.program_stats();
+    programs.iter().filter(|program| program.name.starts_with("tls_")).map(|program| program.run_count).sum()
+}
+
+/// How many of them one exchange costs.
+fn runs_of_an_exchange(rig: &mut Rig) -> u64 {
+    let before = runs(rig);
+    rig.run("a[0].say(b'ask'); a[1].get()");
+    runs(rig) - before
+}
+
+fn probes_that_are_let_go_of_fire_no_more(options: LoadOptions, port: u16) {
+    // What single links take is the kernel's: see ADR 13.
+    let deadline = Duration::from_secs(if options.single_probes { 60 } else { 10 });
+    let Some(mut rig) = start_with(options) else { return };
+    let _statistics = enable_stats(Stats::RunTime).expect("the kernel counts runs");
+    rig.run(&format!("a = pair({port}, cc, sc)"));
+    assert!(runs_of_an_exchange(&mut rig) > 0);
+    for file in attach(&mut rig) {
+        rig.kernel.detach_probes(file);
+    }
+    let begin = Instant::now();
+    while runs_of_an_exchange(&mut rig) > 0 {
+        assert!(begin.elapsed() < deadline, "probes fire still");
+    }
+    attach(&mut rig);
+    assert!(runs_of_an_exchange(&mut rig) > 0, "a file that was detached can be attached again");
+}
+
+#[test]
+fn probes_of_one_link_end_together() {
+    probes_that_are_let_go_of_fire_no_more(LoadOptions::default(), 21308);
+}
+
+#[test]
+fn probes_with_links_of_their_own_end_too() {
+    probes_that_are_let_go_of_fire_no_more(LoadOptions { single_probes: true, ..LoadOptions::default() }, 21309);
+}
+
+/// What older kernels do, on this one.
+#[test]
+fn a_link_for_each_probe_sees_the_same() {
+    let Some(mut rig) = start_with(LoadOptions { single_probes: true, ..LoadOptions::default() }) else { return };
+    let lost: Vec<_> = rig.kernel.capabilities().iter().filter(|c| !c.works()).map(|c| c.name).collect();
+    assert_eq!(lost, ["many probes per link"]);
+    rig.run("a = pair(21310, cc, sc); a[0].say(b'ask'); a[1].get(); a[1].say(b'answer'); a[0].get()");
+    rig.wait_for_plaintext(4);
+    let mut texts: Vec<_> = plaintext(&rig).into_iter().map(|(.., text)| text).collect();
+    texts.sort_unstable();
+    assert_eq!(texts, ["answer", "answer", "ask", "ask"]);
 }

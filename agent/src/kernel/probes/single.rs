@@ -1,0 +1,65 @@
+//! A link for each probe, by aya: kernels before 6.6.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use aya::Ebpf;
+use aya::programs::uprobe::{UProbeLink, UProbeScope};
+use aya::programs::{Program, UProbe};
+
+use super::super::attach::{cannot_load, foreign_object};
+use super::super::capability::Loss;
+use super::{cannot_attach, in_order};
+use crate::probe::{Probe, ProbeProgram};
+
+/// The programs on user code, and what came of loading each.
+#[derive(Debug)]
+pub(super) struct Programs(HashMap<ProbeProgram, Result<(), Loss>>);
+
+// === impl Programs ===
+
+impl Programs {
+    pub(super) fn load(ebpf: &mut Ebpf) -> Self {
+        Self(ProbeProgram::ALL.into_iter().map(|program| (program, load(ebpf, program))).collect())
+    }
+
+    /// Why one of them is refused.
+    pub(super) fn loss(&self) -> Option<Loss> {
+        ProbeProgram::ALL.iter().find_map(|program| self.outcome(*program).err())
+    }
+
+    fn outcome(&self, program: ProbeProgram) -> Result<(), Loss> {
+        self.0.get(&program).cloned().unwrap_or_else(|| Err(foreign_object(program.name())))
+    }
+
+    pub(super) fn attach(&self, ebpf: &mut Ebpf, path: &Path, probes: &[Probe]) -> (Vec<UProbeLink>, Result<(), Loss>) {
+        let mut links = Vec::with_capacity(probes.len());
+        for probe in in_order(probes) {
+            match self.attach_one(ebpf, path, probe) {
+                Ok(link) => links.push(link),
+                Err(loss) => return (links, Err(loss)),
+            }
+        }
+        (links, Ok(()))
+    }
+
+    fn attach_one(&self, ebpf: &mut Ebpf, path: &Path, probe: Probe) -> Result<UProbeLink, Loss> {
+        self.outcome(probe.program)?;
+        let name = probe.program.name();
+        let program = uprobe(ebpf, name)?;
+        let attached = program.attach(probe.offset, path, UProbeScope::AllProcesses);
+        attached.and_then(|link| program.take_link(link)).map_err(|error| cannot_attach(name, path, &error))
+    }
+}
+
+fn load(ebpf: &mut Ebpf, program: ProbeProgram) -> Result<(), Loss> {
+    let name = program.name();
+    uprobe(ebpf, name).and_then(|uprobe| uprobe.load().map_err(|error| cannot_load(name, &error)))
+}
+
+fn uprobe<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut UProbe, Loss> {
+    match ebpf.program_mut(name) {
+        Some(Program::UProbe(program)) => Ok(program),
+        _ => Err(foreign_object(name)),
+    }
+}

@@ -183,6 +183,11 @@ impl Connection {
         matches!(self.protocol, Protocol::Opaque)
     }
 
+    /// A request that wants to go where it leads could have it at once.
+    pub(crate) fn is_pooled(&self) -> bool {
+        matches!(self.protocol, Protocol::Http1(_)) && self.is_idle() && !self.outbound.is_unused()
+    }
+
     /// No message is in progress and none is awaited.
     pub(crate) fn is_idle(&self) -> bool {
         !self.request_open && !self.response_open && self.unanswered == 0

@@ -14,6 +14,7 @@ use crate::fact::Fact;
 use crate::ids::Ids;
 use crate::join::Joins;
 use crate::limits::{CONNECTION_IDLE_NS, CONNECTIONS_MAX, PENDING_BYTES_MAX, PROCESSES_MAX, SETTLE_NS, TLS_UNREAD_NS};
+use crate::pool::Pools;
 use crate::protocol::ProtocolConfig;
 use crate::span::Span;
 use crate::stream::Mark;
@@ -64,6 +65,7 @@ pub struct Engine {
     threads: HashMap<u32, InFlight>,
     exchanges: Exchanges,
     joins: Joins,
+    pools: Pools,
     timers: BinaryHeap<Reverse<(u64, Timer)>>,
     signals: Vec<Signal>,
     outputs: VecDeque<Output>,
@@ -79,6 +81,8 @@ struct Link {
     touched: bool,
     /// Counted in `ProcessState::opaque_servers` of this process.
     opaque_server_of: Option<u32>,
+    /// Counted in `Engine::pools` as idle.
+    idle: bool,
     /// TLS that nobody reads, not counted as such yet.
     tls_unread_since: Option<u64>,
 }
@@ -106,6 +110,7 @@ impl Engine {
             threads: HashMap::new(),
             exchanges: Exchanges::default(),
             joins: Joins::default(),
+            pools: Pools::default(),
             timers: BinaryHeap::new(),
             signals: Vec::new(),
             outputs: VecDeque::new(),
@@ -189,14 +194,15 @@ impl Engine {
         Counter::ALL.iter().map(|c| (*c, self.counters[*c as usize]))
     }
 
-    /// Entries of each table: all but connections and processes are empty at rest.
-    pub fn table_sizes(&self) -> [(&'static str, usize); 7] {
+    /// Entries of each table: all but connections, processes and pools are empty at rest.
+    pub fn table_sizes(&self) -> [(&'static str, usize); 8] {
         [
             ("connections", self.links.len()),
             ("processes", self.processes.len()),
             ("exchanges", self.exchanges.len()),
             ("tokens", self.exchanges.token_count()),
             ("joins", self.joins.len()),
+            ("pools", self.pools.len()),
             ("threads", self.threads.len()),
             ("timers", self.timers.len()),
         ]
@@ -252,6 +258,7 @@ impl Engine {
             pairing: Pairing::default(),
             touched: false,
             opaque_server_of: None,
+            idle: false,
             tls_unread_since: None,
         };
         if self.links.insert(opened.connection, link).is_none() {
@@ -282,6 +289,10 @@ impl Engine {
             self.signal(connection, at, signal);
         }
         self.signals = signals;
+        if let Some(link) = self.links.get_mut(&connection) {
+            let idle = link.connection.is_pooled();
+            self.pools.update(&link.connection, idle, &mut link.idle);
+        }
     }
 
     fn last_turn(&mut self, id: u64, at: u64, turn: u16) {
@@ -307,7 +318,8 @@ impl Engine {
         link.connection.closed(at, &self.config.protocol, &mut self.signals);
         self.settle_signals(id, at);
         self.end_unanswered(id, at);
-        if let Some(link) = self.links.remove(&id) {
+        if let Some(mut link) = self.links.remove(&id) {
+            self.pools.update(&link.connection, false, &mut link.idle);
             self.add(Counter::ConnectionsTlsUnread, u64::from(link.tls_unread_since.is_some()));
             self.pending_bytes -= link.connection.pending_bytes();
             self.unix_links.remove(&(link.connection.tgid, id));

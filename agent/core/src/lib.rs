@@ -24,6 +24,7 @@ pub mod fact;
 mod ids;
 mod join;
 pub mod limits;
+mod pool;
 pub mod protocol;
 pub mod semconv;
 pub mod span;

@@ -9,7 +9,7 @@ use crate::protocol::{MessageEnd, RequestHead, ResponseHead, Side};
 use crate::span::SpanKind;
 use alloc::boxed::Box;
 use autospan_abi::limits::HEAD_DEFAULT_BYTES;
-use autospan_abi::{Policy, Role};
+use autospan_abi::{Policy, Role, Trail};
 
 impl Engine {
     pub(super) fn signal(&mut self, connection: u64, at: u64, signal: Signal) {
@@ -63,7 +63,7 @@ impl Engine {
 
     fn client_request(&mut self, mut exchange: Exchange) {
         let carried = self.carried(&exchange.origin);
-        exchange.parent = self.parent_of(&exchange.origin, carried);
+        exchange.parent = self.parent_of(&exchange, carried);
         exchange.waiting = match (exchange.parent, carried) {
             (Ok((parent, _)), _) => Some(parent),
             (Err(_), Carried::Open { id, .. }) => Some(id),
@@ -79,9 +79,14 @@ impl Engine {
     }
 
     /// Decided now, while the table of requests in flight is that of the call's time.
-    fn parent_of(&self, origin: &Origin, carried: Carried) -> Result<(ExchangeId, Evidence), RootReason> {
+    fn parent_of(&self, call: &Exchange, carried: Carried) -> Result<(ExchangeId, Evidence), RootReason> {
+        let origin = &call.origin;
+        let waits_for_none =
+            self.links.get(&call.connection).is_some_and(|link| self.pools.has_another(&link.connection, link.idle));
+        // Who could have had another connection did not wait for this one.
+        let trail = if origin.trail == Trail::Reuse && waits_for_none { Trail::Turn } else { origin.trail };
         match self.processes.get(&origin.tgid) {
-            Some(process) => decide(process, carried, origin.trail, origin.at),
+            Some(process) => decide(process, carried, trail, origin.at),
             None => Err(RootReason::NoRequest),
         }
     }

@@ -39,7 +39,7 @@ fn tables_are_empty_at_rest() {
     front_calls_back(&mut world);
     world.settle();
     for (table, size) in world.engine.table_sizes() {
-        let resting = matches!(table, "connections" | "processes");
+        let resting = matches!(table, "connections" | "processes" | "pools");
         assert!(resting || size == 0, "{table} has {size} entries at rest");
     }
     [10, 20, 30].into_iter().for_each(|c| world.close(c));

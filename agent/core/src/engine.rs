@@ -81,8 +81,8 @@ struct Link {
     touched: bool,
     /// Counted in `ProcessState::opaque_servers` of this process.
     opaque_server_of: Option<u32>,
-    /// Counted in `Engine::pools` as idle.
-    idle: bool,
+    /// In `Engine::pools` as idle since then.
+    idle_since: Option<u64>,
     /// TLS that nobody reads, not counted as such yet.
     tls_unread_since: Option<u64>,
 }
@@ -258,7 +258,7 @@ impl Engine {
             pairing: Pairing::default(),
             touched: false,
             opaque_server_of: None,
-            idle: false,
+            idle_since: None,
             tls_unread_since: None,
         };
         if self.links.insert(opened.connection, link).is_none() {
@@ -291,7 +291,7 @@ impl Engine {
         self.signals = signals;
         if let Some(link) = self.links.get_mut(&connection) {
             let idle = link.connection.is_pooled();
-            self.pools.update(&link.connection, idle, &mut link.idle);
+            self.pools.update(&link.connection, idle, &mut link.idle_since);
         }
     }
 
@@ -319,7 +319,7 @@ impl Engine {
         self.settle_signals(id, at);
         self.end_unanswered(id, at);
         if let Some(mut link) = self.links.remove(&id) {
-            self.pools.update(&link.connection, false, &mut link.idle);
+            self.pools.update(&link.connection, false, &mut link.idle_since);
             self.add(Counter::ConnectionsTlsUnread, u64::from(link.tls_unread_since.is_some()));
             self.pending_bytes -= link.connection.pending_bytes();
             self.unix_links.remove(&(link.connection.tgid, id));

@@ -1,35 +1,46 @@
-//! Client connections that a process keeps open, by where they lead: whether one of them has nothing to do.
+//! Client connections that a process keeps open, by where they lead: whether one of them has had nothing to do for a while.
 
 use crate::connection::{Address, Connection};
+use alloc::collections::BTreeSet;
 use autospan_abi::Role;
 use core::net::IpAddr;
 use hashbrown::HashMap;
 
+/// A connection that is given back to its pool is taken by whoever waits for it within a turn of the event loop. One that
+/// lies there for so long is wanted by nobody.
+const UNWANTED_NS: u64 = 50_000_000;
+
 /// Connections of one process to one place.
 type Pool = (u32, IpAddr, u16);
 
-/// Idle connections, counted. Entries live as long as the connections.
+/// Idle connections: since when, and which. Entries live as long as the connections.
 #[derive(Debug, Default)]
 pub(crate) struct Pools {
-    idle: HashMap<Pool, u32>,
+    idle: HashMap<Pool, BTreeSet<(u64, u64)>>,
 }
 
 impl Pools {
-    /// A connection may have become idle or busy, or be gone; `counted` is what is known of it here.
-    pub(crate) fn update(&mut self, connection: &Connection, idle: bool, counted: &mut bool) {
-        let Some(pool) = pool_of(connection).filter(|_| idle != *counted) else { return };
-        *counted = idle;
-        let count = self.idle.entry(pool).or_default();
-        *count = if idle { *count + 1 } else { count.saturating_sub(1) };
-        if *count == 0 {
+    /// A connection may have become idle or busy, or be gone; `since` is what was noted of it before.
+    pub(crate) fn update(&mut self, connection: &Connection, idle: bool, since: &mut Option<u64>) {
+        let Some(pool) = pool_of(connection).filter(|_| idle != since.is_some()) else { return };
+        let connections = self.idle.entry(pool).or_default();
+        match since.take() {
+            Some(since) => drop(connections.remove(&(since, connection.id))),
+            None => {
+                *since = Some(connection.last_at);
+                connections.insert((connection.last_at, connection.id));
+            }
+        }
+        if connections.is_empty() {
             self.idle.remove(&pool);
         }
     }
 
-    /// Whether a connection other than this one leads to the same place and is idle. Who waits for one would have it.
-    pub(crate) fn has_another(&self, connection: &Connection, counted: bool) -> bool {
-        let idle = pool_of(connection).and_then(|pool| self.idle.get(&pool)).copied().unwrap_or(0);
-        idle > u32::from(counted)
+    /// Whether a connection other than this one leads to the same place and is wanted by nobody.
+    pub(crate) fn has_another(&self, connection: &Connection, now: u64) -> bool {
+        let idle = pool_of(connection).and_then(|pool| self.idle.get(&pool));
+        let unwanted = idle.into_iter().flatten().take_while(|(since, _)| since.saturating_add(UNWANTED_NS) <= now);
+        unwanted.into_iter().any(|(_, id)| *id != connection.id)
     }
 
     pub(crate) fn len(&self) -> usize {

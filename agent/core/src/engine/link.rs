@@ -81,10 +81,10 @@ impl Engine {
     /// Decided now, while the table of requests in flight is that of the call's time.
     fn parent_of(&self, call: &Exchange, carried: Carried) -> Result<(ExchangeId, Evidence), RootReason> {
         let origin = &call.origin;
-        let waits_for_none =
-            self.links.get(&call.connection).is_some_and(|link| self.pools.has_another(&link.connection, link.idle));
+        let link = self.links.get(&call.connection);
+        let others_idle = link.is_some_and(|link| self.pools.has_another(&link.connection, origin.at));
         // Who could have had another connection did not wait for this one.
-        let trail = if origin.trail == Trail::Reuse && waits_for_none { Trail::Turn } else { origin.trail };
+        let trail = if origin.trail == Trail::Reuse && others_idle { Trail::Turn } else { origin.trail };
         match self.processes.get(&origin.tgid) {
             Some(process) => decide(process, carried, trail, origin.at),
             None => Err(RootReason::NoRequest),

@@ -2,6 +2,7 @@
 
 mod flow;
 mod loss;
+mod reuse;
 mod tls;
 mod world;
 

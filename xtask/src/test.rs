@@ -29,7 +29,7 @@ enum Section {
     Docs,
     /// Unit, golden and property tests.
     Unit,
-    /// Each fuzz target, shortly; 10 minutes where CI is set.
+    /// Each fuzz target, shortly; 4 minutes where CI is set.
     Fuzz,
     /// Real services, the real agent, a real receiver.
     E2e,
@@ -87,7 +87,7 @@ fn fmt() -> Result<()> {
 }
 
 fn fuzz_seconds() -> u32 {
-    if std::env::var_os("CI").is_some() { 600 } else { 20 }
+    if std::env::var_os("CI").is_some() { 240 } else { 20 }
 }
 
 /// The agent as it is released, alone on its services: one test at a time.

@@ -143,11 +143,6 @@ impl ProbeProgram {
             Self::WorkDone => "work_done",
         }
     }
-
-    /// Is it attached as a return probe (`uretprobe`)?
-    pub fn is_return(self) -> bool {
-        matches!(self, Self::TlsReturn | Self::PyContextCopied | Self::PyQueueGot)
-    }
 }
 
 // === impl Recognised ===

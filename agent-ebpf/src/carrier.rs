@@ -7,6 +7,7 @@
 //! - A plain thread that reads a response gets back the cause of the request it answers.
 
 use autospan_abi::limits::CARRIERS_MAX;
+use autospan_abi::process::TRAIT_TURNS;
 use autospan_abi::{Counter, Direction, Trail};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::LruHashMap;
@@ -14,7 +15,7 @@ use aya_ebpf::maps::LruHashMap;
 use crate::context::Context;
 use crate::identity::{self, Kind};
 use crate::kernel::Sock;
-use crate::process::Thread;
+use crate::process::{self, Thread};
 use crate::{connection, counter};
 
 /// No entry: the context works for nobody we know.
@@ -52,6 +53,19 @@ impl Cause {
 
 impl Carrier {
     pub(crate) const NONE: Self = Self { cause: Cause::NONE, sock: 0 };
+
+    /// Of a context that works for nobody; how sure that is, is in the trail.
+    #[inline(always)]
+    fn nothing(context: Context, thread: Thread) -> Self {
+        let trail = if context.is_task() {
+            Trail::Task
+        } else if process::has(thread.tgid, TRAIT_TURNS) {
+            Trail::Turn
+        } else {
+            Trail::Thread
+        };
+        Self { cause: Cause { trail: trail as u32, ..Cause::NONE }, sock: 0 }
+    }
 
     /// Of a context that has just read bytes with this token.
     #[inline(always)]
@@ -94,10 +108,11 @@ impl Carrier {
 #[inline(always)]
 pub(crate) fn current(thread: Thread) -> Carrier {
     let context = Context::current(thread);
-    match of(context) {
-        None if context.is_task() => of(Context::thread(thread)).unwrap_or(Carrier::NONE),
-        carrier => carrier.unwrap_or(Carrier::NONE),
-    }
+    let carrier = match of(context) {
+        None if context.is_task() => of(Context::thread(thread)),
+        carrier => carrier,
+    };
+    carrier.unwrap_or(Carrier::nothing(context, thread))
 }
 
 #[inline(always)]

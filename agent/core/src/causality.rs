@@ -9,6 +9,9 @@ const PROOFS_MIN: u32 = 8;
 /// How long after a loss "the only request in flight" is not believed.
 const UNCERTAIN_NS: u64 = 1_000_000_000;
 
+/// How long after a process called by itself "the only request in flight" is not believed.
+const BY_ITSELF_NS: u64 = 600_000_000_000;
+
 pub(crate) type ExchangeId = u64;
 
 /// A set of ids that can only tell how many it has and, when it has one, which.
@@ -50,6 +53,8 @@ pub(crate) struct ProcessState {
     /// Open server connections whose requests cannot be seen (TLS, unknown protocols).
     pub(crate) opaque_servers: u32,
     uncertain_until: u64,
+    /// It calls others by itself as well, seen lately.
+    calls_by_itself_until: u64,
 }
 
 impl ProcessState {
@@ -89,8 +94,15 @@ impl ProcessState {
         sure && (self.quiet.is_empty() || self.quiet.only() == Some(id))
     }
 
+    /// A call was made while no request was in flight: heartbeats, work that outlives its request. The next one may come
+    /// while one is.
+    pub(crate) fn called_by_itself(&mut self, now: u64) {
+        self.calls_by_itself_until = now.saturating_add(BY_ITSELF_NS);
+    }
+
     fn only_request(&self, now: u64) -> Option<ExchangeId> {
-        let sure = self.opaque_servers == 0 && now >= self.uncertain_until;
+        let alone = now >= self.calls_by_itself_until;
+        let sure = alone && self.opaque_servers == 0 && now >= self.uncertain_until;
         self.in_flight.only().filter(|_| sure)
     }
 }
@@ -188,6 +200,8 @@ pub(crate) fn decide(
     match (carried, exact) {
         (Carried::Open { id, .. }, Some(evidence)) => return Ok((id, evidence)),
         (Carried::Answered, Some(_)) => return Err(RootReason::Answered),
+        // Who it works for is known: for nobody.
+        (Carried::Nothing, Some(_)) => return Err(RootReason::NoRequest),
         _ => {}
     }
     if process.threads == Threads::Owned {
@@ -278,6 +292,22 @@ mod tests {
             decide(&process(Threads::Owned, &[9]), Carried::Answered, Trail::Thread, 0),
             Err(RootReason::Answered)
         );
+    }
+
+    #[test]
+    fn a_task_that_carries_nothing_works_for_nobody() {
+        let p = process(Threads::Owned, &[7]);
+        assert_eq!(decide(&p, Carried::Nothing, Trail::Task, 0), Err(RootReason::NoRequest));
+        assert_eq!(decide(&p, Carried::Nothing, Trail::Turn, 0), Err(RootReason::NoRequest));
+    }
+
+    #[test]
+    fn who_calls_by_itself_is_not_believed_to_call_for_a_request() {
+        let mut p = process(Threads::Multiplexed, &[7]);
+        assert_eq!(decide(&p, Carried::Nothing, Trail::Thread, 0), Ok((7, Evidence::OnlyRequest)));
+        p.called_by_itself(5);
+        assert_eq!(decide(&p, Carried::Nothing, Trail::Thread, 6), Err(RootReason::Ambiguous));
+        assert_eq!(decide(&p, Carried::Nothing, Trail::Thread, 5 + BY_ITSELF_NS), Ok((7, Evidence::OnlyRequest)));
     }
 
     #[test]

@@ -46,7 +46,7 @@ autospan_abi::counters! {
     ParentHeader = "parent.header",
     /// Server spans joined to the client span at the other end of the same connection.
     ParentJoin = "parent.join",
-    /// Roots: no request was in flight.
+    /// Roots: no request was in flight, or the task of the call works for none.
     RootNoRequest = "root.no_request",
     /// Roots: several requests were in flight and nothing told which.
     RootAmbiguous = "root.ambiguous",

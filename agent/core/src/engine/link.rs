@@ -63,6 +63,7 @@ impl Engine {
 
     fn client_request(&mut self, mut exchange: Exchange) {
         let carried = self.carried(&exchange.origin);
+        self.note_call(&exchange.origin, carried);
         exchange.parent = self.parent_of(&exchange, carried);
         exchange.waiting = match (exchange.parent, carried) {
             (Ok((parent, _)), _) => Some(parent),
@@ -76,6 +77,14 @@ impl Engine {
             self.joins.insert(key, exchange.id);
         }
         self.exchanges.insert(exchange);
+    }
+
+    /// A call that nobody in flight can have asked for.
+    fn note_call(&mut self, origin: &Origin, carried: Carried) {
+        let process = self.processes.get_mut(&origin.tgid).filter(|process| process.in_flight.is_empty());
+        if let Some(process) = process.filter(|_| !matches!(carried, Carried::Open { .. })) {
+            process.called_by_itself(origin.at);
+        }
     }
 
     /// Decided now, while the table of requests in flight is that of the call's time.

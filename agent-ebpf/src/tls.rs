@@ -213,6 +213,24 @@ fn is_nested(caller: Caller, stack: u64) -> bool {
     })
 }
 
+/// A call on the session is in progress.
+#[inline(always)]
+pub(crate) fn is_calling(caller: Caller, session: u64) -> bool {
+    // SAFETY: points into the map; only this goroutine writes the entry.
+    TLS_CALLS.get_ptr(caller).is_some_and(|call| unsafe { (*call).session } == session)
+}
+
+/// A handshake returned that was not part of another call.
+#[inline(always)]
+pub(crate) fn leave_handshake(caller: Caller) {
+    counter::bump(Counter::TlsProbes);
+    // SAFETY: points into the map; only this goroutine writes the entry.
+    let alone = TLS_CALLS.get_ptr(caller).is_some_and(|call| unsafe { (*call).outcome } == Outcome::Nothing as u8);
+    if alone {
+        let _ = TLS_CALLS.remove(caller);
+    }
+}
+
 /// A call returned: `result` as the function's type has it, `stack` behind the return address (0 in Go).
 #[inline(always)]
 pub(crate) fn leave(caller: Caller, thread: Thread, stack: u64, result: i64) {

@@ -22,7 +22,31 @@ pub fn go_tls_write(ctx: ProbeContext) -> u32 {
     enter(&ctx, Direction::Outbound)
 }
 
+/// `func (c *Conn) clientHandshake(ctx context.Context) error`, and that of servers: what is read in it may hold the first
+/// request already, so that no system call is left for the first `Read`.
+#[uprobe]
+pub fn go_tls_handshake(ctx: ProbeContext) -> u32 {
+    let Some(thread) = process::current_target() else { return 0 };
+    let frame = Frame::of(&ctx);
+    let caller = Caller::goroutine(thread.tgid, frame.goroutine());
+    // Inside a `Read` or `Write` that is the call in progress.
+    if !tls::is_calling(caller, frame.go_first()) {
+        let call = TlsCall::new(frame.go_first(), 0, Direction::Inbound, Outcome::Nothing);
+        tls::enter(caller, thread, call);
+    }
+    0
+}
+
 /// Each `ret` of both.
+#[uprobe]
+pub fn go_tls_handshake_return(ctx: ProbeContext) -> u32 {
+    if let Some(thread) = process::current_target() {
+        tls::leave_handshake(Caller::goroutine(thread.tgid, Frame::of(&ctx).goroutine()));
+    }
+    0
+}
+
+/// Each `ret` of `Read` and `Write`.
 #[uprobe]
 pub fn go_tls_return(ctx: ProbeContext) -> u32 {
     let Some(thread) = process::current_target() else { return 0 };

@@ -146,7 +146,8 @@ fn in_order(probes: &[Probe]) -> Vec<Probe> {
 }
 
 fn ends_call(program: ProbeProgram) -> bool {
-    matches!(program, ProbeProgram::TlsReturn | ProbeProgram::GoTlsReturn | ProbeProgram::GoNewprocReturn)
+    use ProbeProgram as P;
+    matches!(program, P::TlsReturn | P::GoTlsReturn | P::GoTlsHandshakeReturn | P::GoNewprocReturn)
 }
 
 fn cannot_attach(program: &str, path: &Path, error: &dyn Error) -> Loss {

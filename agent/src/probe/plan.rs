@@ -30,6 +30,10 @@ pub enum ProbeProgram {
     GoTlsWrite,
     /// At every return instruction of those two: a return probe would break Go, whose stacks move.
     GoTlsReturn,
+    /// Entry of `crypto/tls.(*Conn).clientHandshake` and `.serverHandshake`.
+    GoTlsHandshake,
+    /// At every return instruction of those.
+    GoTlsHandshakeReturn,
     /// Entry of `runtime.newproc1`.
     GoNewproc,
     /// At every return instruction of it.
@@ -89,7 +93,7 @@ pub struct Recognised {
 // === impl ProbeProgram ===
 
 impl ProbeProgram {
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::TlsRead,
         Self::TlsReadEx,
         Self::TlsWrite,
@@ -102,6 +106,8 @@ impl ProbeProgram {
         Self::GoTlsRead,
         Self::GoTlsWrite,
         Self::GoTlsReturn,
+        Self::GoTlsHandshake,
+        Self::GoTlsHandshakeReturn,
         Self::GoNewproc,
         Self::GoNewprocReturn,
         Self::GoRoundTrip,
@@ -130,6 +136,8 @@ impl ProbeProgram {
             Self::GoTlsRead => "go_tls_read",
             Self::GoTlsWrite => "go_tls_write",
             Self::GoTlsReturn => "go_tls_return",
+            Self::GoTlsHandshake => "go_tls_handshake",
+            Self::GoTlsHandshakeReturn => "go_tls_handshake_return",
             Self::GoNewproc => "go_newproc",
             Self::GoNewprocReturn => "go_newproc_return",
             Self::GoRoundTrip => "go_round_trip",

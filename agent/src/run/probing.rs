@@ -109,11 +109,17 @@ fn trait_of(program: ProbeProgram) -> u8 {
     use ProbeProgram as P;
     match program {
         P::TlsRead | P::TlsReadEx | P::TlsWrite | P::TlsWriteEx | P::TlsWriteEx2 | P::TlsHandshake => TRAIT_TLS,
-        P::GoTlsRead | P::GoTlsWrite => TRAIT_TLS,
+        P::GoTlsRead | P::GoTlsWrite | P::GoTlsHandshake => TRAIT_TLS,
         // Without it, a goroutine would carry what another left behind in the same g.
         P::GoNewprocReturn => TRAIT_GO,
         P::TurnEnded => TRAIT_TURNS,
-        P::TlsReturn | P::TlsFree | P::TlsSetFd | P::GoTlsReturn | P::GoNewproc | P::GoRoundTrip => 0,
+        P::TlsReturn
+        | P::TlsFree
+        | P::TlsSetFd
+        | P::GoTlsReturn
+        | P::GoTlsHandshakeReturn
+        | P::GoNewproc
+        | P::GoRoundTrip => 0,
         P::PyContextCopied | P::PyContextEntered | P::PyFutureSet | P::PyQueuePut | P::PyQueueGot => 0,
         P::WorkSubmitted | P::WorkDone => 0,
     }

@@ -12,7 +12,9 @@ mod tests;
 use super::Probe;
 use crate::elf::{Elf, Function, Machine, Source};
 use crate::probe::plan::{Component, ProbeProgram, Recognised};
-use ProbeProgram::{GoNewproc, GoNewprocReturn, GoRoundTrip, GoTlsRead, GoTlsReturn, GoTlsWrite};
+use ProbeProgram::{
+    GoNewproc, GoNewprocReturn, GoRoundTrip, GoTlsHandshake, GoTlsHandshakeReturn, GoTlsRead, GoTlsReturn, GoTlsWrite,
+};
 
 /// A function that is looked for, and what is attached to it.
 struct Wanted {
@@ -21,9 +23,11 @@ struct Wanted {
     returns: Option<ProbeProgram>,
 }
 
-const FUNCTIONS: [Wanted; 4] = [
+const FUNCTIONS: [Wanted; 6] = [
     Wanted { name: "crypto/tls.(*Conn).Read", entry: GoTlsRead, returns: Some(GoTlsReturn) },
     Wanted { name: "crypto/tls.(*Conn).Write", entry: GoTlsWrite, returns: Some(GoTlsReturn) },
+    Wanted { name: "crypto/tls.(*Conn).clientHandshake", entry: GoTlsHandshake, returns: Some(GoTlsHandshakeReturn) },
+    Wanted { name: "crypto/tls.(*Conn).serverHandshake", entry: GoTlsHandshake, returns: Some(GoTlsHandshakeReturn) },
     Wanted { name: "runtime.newproc1", entry: GoNewproc, returns: Some(GoNewprocReturn) },
     Wanted { name: "net/http.(*persistConn).roundTrip", entry: GoRoundTrip, returns: None },
 ];

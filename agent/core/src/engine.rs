@@ -13,7 +13,10 @@ use crate::exchange::{Exchanges, Pairing};
 use crate::fact::Fact;
 use crate::ids::Ids;
 use crate::join::Joins;
-use crate::limits::{CONNECTION_IDLE_NS, CONNECTIONS_MAX, PENDING_BYTES_MAX, PROCESSES_MAX, SETTLE_NS, TLS_UNREAD_NS};
+use crate::limits::{
+    CONNECTION_IDLE_NS, CONNECTION_SILENT_NS, CONNECTIONS_MAX, PENDING_BYTES_MAX, PROCESSES_MAX, SETTLE_NS,
+    TLS_UNREAD_NS,
+};
 use crate::pool::Pools;
 use crate::protocol::ProtocolConfig;
 use crate::span::Span;
@@ -390,10 +393,11 @@ impl Engine {
             let Some(link) = self.links.get_mut(&id) else { continue };
             let unread =
                 link.tls_unread_since.take_if(|since| since.saturating_add(TLS_UNREAD_NS) < self.now).is_some();
-            let idle =
-                link.connection.is_idle() && link.connection.last_at.saturating_add(CONNECTION_IDLE_NS) < self.now;
+            let limit = if link.connection.is_idle() { CONNECTION_IDLE_NS } else { CONNECTION_SILENT_NS };
+            let idle = link.connection.last_at.saturating_add(limit) < self.now;
             self.add(Counter::ConnectionsTlsUnread, u64::from(unread));
             if idle {
+                self.give_up_waiting(id);
                 self.close_link(id, self.now);
             } else {
                 self.sweep.push_back(id);

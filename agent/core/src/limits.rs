@@ -24,6 +24,8 @@ pub const HELD_BYTES_MAX: usize = 32 << 20;
 pub const SETTLE_NS: u64 = 100_000_000;
 /// A connection without traffic and without an exchange in flight is forgotten after this time.
 pub const CONNECTION_IDLE_NS: u64 = 600_000_000_000;
+/// A connection without traffic is forgotten after this time even if a message on it is awaited: its end was lost.
+pub const CONNECTION_SILENT_NS: u64 = 6 * CONNECTION_IDLE_NS;
 /// How long after ciphertext was seen its plaintext may turn up before the connection counts as unread.
 pub const TLS_UNREAD_NS: u64 = 2_000_000_000;
 /// Processes with facts known at once.

@@ -266,6 +266,16 @@ impl Engine {
         }
     }
 
+    /// Nothing was heard of the connection for so long that what is awaited on it must have been lost.
+    pub(super) fn give_up_waiting(&mut self, connection: u64) {
+        let Some(link) = self.links.get_mut(&connection) else { return };
+        let unanswered = core::mem::take(&mut link.pairing.unanswered);
+        for id in unanswered.into_iter().flatten() {
+            self.count(Counter::DroppedResponseLost);
+            self.drop_exchange(id);
+        }
+    }
+
     /// The connection is gone: whoever waits for a response will not get one, and that is worth a span.
     pub(super) fn end_unanswered(&mut self, connection: u64, at: u64) {
         let Some(link) = self.links.get_mut(&connection) else { return };

@@ -107,7 +107,7 @@ pub(crate) struct Origin {
     pub(crate) trail: Trail,
 }
 
-/// Tokens of the calls that a request's head came from, the first few of them.
+/// Tokens of the calls that a request's head came from, the last few of them.
 pub(crate) type Tokens = [u64; 4];
 
 #[derive(Debug)]
@@ -616,9 +616,10 @@ impl Connection {
         let position = stream.cursor - head_bytes;
         let first = *stream.mark_at(position).unwrap_or(mark);
         let mut tokens = Tokens::default();
+        // The last ones: whoever works on the request carries what was read last.
         let seen = stream.marks_within(position, stream.cursor).map(|m| m.token).filter(|t| *t != 0);
-        for (slot, token) in tokens.iter_mut().zip(seen) {
-            *slot = token;
+        for (n, token) in seen.enumerate() {
+            tokens[n % tokens.len()] = token;
         }
         let inbound = (side == Side::Request) == (self.role == Role::Server);
         let at = if inbound { first.at } else { first.entered };

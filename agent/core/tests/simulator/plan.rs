@@ -1,0 +1,222 @@
+//! What happens in a world: services, requests as trees (the truth), and how the kernel and the agent are disturbed.
+
+use crate::random::Random;
+
+/// How a service works on its requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Model {
+    /// A thread per connection, that is known to be a request's own.
+    Threads,
+    /// The same, where nobody knows.
+    UnknownThreads,
+    /// A thread accepts and hands each connection through a queue to a pool. `followed`: the agent sees the queue.
+    Pool { followed: bool },
+    /// asyncio or uvloop, a task per request or per connection.
+    Tasks { uvloop: bool, per_connection: bool },
+    /// A goroutine per connection. `handing`: calls go through `net/http`'s goroutines.
+    Goroutines { handing: bool },
+    /// One thread with turns.
+    Turns,
+    /// Not traced.
+    Foreign,
+}
+
+impl Model {
+    /// Without a fault, every call that a request makes has that request as its parent.
+    pub(crate) fn is_exact(self) -> bool {
+        matches!(self, Self::Threads | Self::Pool { followed: true } | Self::Tasks { .. } | Self::Goroutines { .. })
+    }
+
+    pub(crate) fn is_loop(self) -> bool {
+        matches!(self, Self::Tasks { .. } | Self::Turns)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Service {
+    pub(crate) model: Model,
+    pub(crate) tls: bool,
+    /// Connections to each other service, and workers, at most.
+    pub(crate) limit: usize,
+    /// Connections are not used again: percent.
+    pub(crate) close_percent: u64,
+    /// Requests that it makes because time passed.
+    pub(crate) heartbeats: Vec<usize>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    Call(usize),
+    /// Several calls at once, all awaited.
+    Together(Vec<usize>),
+    /// A call that nobody waits for.
+    Background(usize),
+    /// Calls on another thread, awaited.
+    Offload(Vec<usize>),
+    /// A timer.
+    Sleep(u64),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) service: usize,
+    pub(crate) parent: Option<usize>,
+    pub(crate) steps: Vec<Step>,
+    /// What goes on after the answer.
+    pub(crate) after: Vec<Step>,
+    pub(crate) body: [usize; 2],
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    /// Requests in this order, on one connection as long as it is kept.
+    pub(crate) requests: Vec<usize>,
+    pub(crate) pause: u64,
+    pub(crate) start: u64,
+    /// The next request is sent before the answer to the last one: percent.
+    pub(crate) pipeline_percent: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) services: Vec<Service>,
+    pub(crate) requests: Vec<Request>,
+    pub(crate) clients: Vec<Client>,
+    /// When the agent starts, and starts again.
+    pub(crate) attach_at: Vec<u64>,
+    /// A service that is killed, and when.
+    pub(crate) kill: Option<(usize, u64)>,
+    /// Messages are written and read in pieces: percent of calls.
+    pub(crate) split_percent: u64,
+    /// Calls whose record is late: percent, ns at most.
+    pub(crate) stall: (u64, u64),
+    pub(crate) exit_only: bool,
+    /// Goroutines may dial for one another.
+    pub(crate) traps: bool,
+}
+
+impl Plan {
+    /// `traps`: also what is known to mislead the engine as yet, see [`Self::avoid_traps`].
+    pub(crate) fn new(seed: u64, traps: bool) -> Self {
+        let mut random = Random::new(seed);
+        let r = &mut random;
+        let is_calm = r.percent(40);
+        let count = r.between(1, 4) as usize;
+        let mut services: Vec<Service> = (0..count).map(|_| Service::new(r, is_calm)).collect();
+        if r.percent(60) {
+            // Many worlds of one kind: what its members do to one another.
+            let model = services[0].model;
+            services.iter_mut().for_each(|s| s.model = model);
+        }
+        services.push(Service { model: Model::Foreign, ..Service::new(r, is_calm) });
+        let mut plan = Self {
+            seed,
+            services,
+            requests: Vec::new(),
+            clients: Vec::new(),
+            attach_at: vec![0],
+            kill: None,
+            split_percent: r.pick(&[0, 0, 20, 60]),
+            stall: r.pick(&[(0, 0), (20, 20_000), (5, 50_000_000)]),
+            exit_only: r.percent(50),
+            traps,
+        };
+        if !traps {
+            plan.avoid_traps();
+        }
+        plan.add_clients(r, is_calm);
+        plan.add_heartbeats(r, is_calm);
+        if !is_calm {
+            plan.disturb(r);
+        }
+        plan
+    }
+
+    /// Leaves out what cannot be told yet: strangers that wait for a connection of an event loop's pool get it in the turn
+    /// of another request; connections that one goroutine dials and another uses first; losses inside TLS, where nothing but
+    /// time joins the ends.
+    fn avoid_traps(&mut self) {
+        const NO_LIMIT: usize = 100;
+        self.services.iter_mut().filter(|s| s.model == Model::Turns).for_each(|s| s.limit = NO_LIMIT);
+        self.services.iter_mut().for_each(|s| s.tls = false);
+    }
+
+    fn disturb(&mut self, r: &mut Random) {
+        const SPAN_NS: u64 = 60_000_000;
+        if r.percent(25) {
+            self.attach_at = vec![r.below(SPAN_NS)];
+        }
+        if r.percent(15) {
+            self.attach_at.push(SPAN_NS / 2 + r.below(SPAN_NS));
+        }
+        if r.percent(15) {
+            self.kill = Some((r.below(self.services.len() as u64 - 1) as usize, r.below(SPAN_NS)));
+        }
+    }
+
+    fn add_clients(&mut self, r: &mut Random, is_calm: bool) {
+        let pipeline = if is_calm { 0 } else { r.pick(&[0, 0, 0, 40]) };
+        for _ in 0..r.between(1, 8) {
+            let requests = (0..r.between(1, 5)).map(|_| self.request(r, None, 0, is_calm)).collect();
+            let (pause, start) = (r.pick(&[0, 100_000, 5_000_000]), r.below(5_000_000));
+            self.clients.push(Client { requests, pause, start, pipeline_percent: pipeline });
+        }
+    }
+
+    fn add_heartbeats(&mut self, r: &mut Random, is_calm: bool) {
+        for service in 0..self.services.len() - 2 {
+            for _ in 0..r.pick(&[0, 0, 0, 1, 3]) {
+                let request = self.request(r, None, service + 1, is_calm);
+                self.services[service].heartbeats.push(request);
+            }
+        }
+    }
+
+    /// A request to `service` or one behind it, with all it causes. Services call only those behind them.
+    fn request(&mut self, r: &mut Random, parent: Option<usize>, service: usize, is_calm: bool) -> usize {
+        let service = service + r.below((self.services.len() - service) as u64).min(r.below(2)) as usize;
+        let body = [0, 1].map(|_| r.pick(&[0, 2, 2, 300, 5_000, 40_000]));
+        let id = self.requests.len();
+        self.requests.push(Request { service, parent, steps: Vec::new(), after: Vec::new(), body });
+        if service + 1 < self.services.len() && self.services[service].model != Model::Foreign {
+            let steps = (0..r.below(4)).map(|_| self.step(r, id, service + 1, is_calm)).collect();
+            let after = if r.percent(20) { vec![self.step(r, id, service + 1, is_calm)] } else { Vec::new() };
+            (self.requests[id].steps, self.requests[id].after) = (steps, after);
+        }
+        id
+    }
+
+    fn step(&mut self, r: &mut Random, id: usize, next: usize, is_calm: bool) -> Step {
+        let mut call = |r: &mut Random| self.request(r, Some(id), next, is_calm);
+        match r.below(10) {
+            0..4 => Step::Call(call(r)),
+            4..6 => Step::Together((0..r.between(2, 3)).map(|_| call(r)).collect()),
+            6 => Step::Background(call(r)),
+            7 => Step::Offload((0..r.between(1, 2)).map(|_| call(r)).collect()),
+            _ => Step::Sleep(r.pick(&[50_000, 2_000_000, 150_000_000])),
+        }
+    }
+
+    /// Nothing is lost, nothing comes before the agent and no answer without a request: every parent can be known.
+    pub(crate) fn is_calm(&self) -> bool {
+        let pipelines = self.clients.iter().any(|c| c.pipeline_percent > 0);
+        self.attach_at == [0] && self.kill.is_none() && !pipelines
+    }
+}
+
+impl Service {
+    fn new(r: &mut Random, is_calm: bool) -> Self {
+        let (followed, uvloop, per_connection, handing) = (r.percent(50), r.percent(40), r.percent(50), r.percent(60));
+        let model = match r.below(10) {
+            0 | 1 => Model::Threads,
+            2 => Model::UnknownThreads,
+            3 => Model::Pool { followed },
+            4 | 5 => Model::Tasks { uvloop, per_connection },
+            6 | 7 => Model::Goroutines { handing },
+            _ => Model::Turns,
+        };
+        let close_percent = if is_calm { 0 } else { r.pick(&[0, 0, 20, 100]) };
+        Self { model, tls: r.percent(20), limit: r.pick(&[1, 2, 4, 100]), close_percent, heartbeats: Vec::new() }
+    }
+}

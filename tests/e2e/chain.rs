@@ -9,7 +9,10 @@ const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT_ID: &str = "b7ad6b7169203331";
 
 /// Processes of the services of a chain, first to last.
-type Chain = Vec<Vec<u32>>;
+pub(crate) type Chain = Vec<Vec<u32>>;
+
+/// How one connects to the first service.
+pub(crate) type Entry<'a> = dyn Fn() -> Result<Client> + 'a;
 
 /// The spans of one request through the chain, in order, each proven to be the child of the one before:
 /// server, client, server, client, …, server.
@@ -28,16 +31,16 @@ fn path(spans: &[Span], chain: &Chain) -> Result<Vec<Span>> {
     Ok(path)
 }
 
-/// Sends `headers` with a request through the chain and checks its trace. Returns the first span.
-fn check(receiver: &Receiver, entry: &Address, chain: &Chain, headers: &[&str]) -> Result<Span> {
+/// Sends `headers` with a request through the chain and checks its trace. Returns its spans, first to last.
+fn check(receiver: &Receiver, entry: &Entry<'_>, chain: &Chain, headers: &[&str]) -> Result<Vec<Span>> {
     receiver.clear();
-    let response = Client::connect(entry)?.get_with("/chain", headers)?;
+    let response = entry()?.get_with("/chain", headers)?;
     assert_eq!(response.status, 200);
     check_headers(&response.text(), headers)?;
     let count = 2 * chain.len() - 1;
     let spans = receiver.wait_spans(count, |span| chain.iter().any(|pids| pids.contains(&span.pid())))?;
     assert_eq!(spans.len(), count, "{spans:#?}");
-    Ok(path(&spans, chain)?.swap_remove(0))
+    path(&spans, chain)
 }
 
 /// What arrived at the last service: nothing that was not sent at the first.
@@ -48,17 +51,20 @@ fn check_headers(echoed: &str, sent: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Two requests of nobody's trace, one of somebody else's.
-fn check_all(receiver: &Receiver, entry: &Address, chain: &Chain) -> Result<()> {
+/// Two requests of nobody's trace, one of somebody else's. Returns the spans of each, first to last.
+pub(crate) fn check_all(receiver: &Receiver, entry: &Entry<'_>, chain: &Chain) -> Result<Vec<Vec<Span>>> {
+    let mut paths = Vec::new();
     for _ in 0..2 {
-        let first = check(receiver, entry, chain, &[])?;
-        assert!(first.parent_span_id.is_empty(), "{first:?}");
+        let path = check(receiver, entry, chain, &[])?;
+        assert!(path[0].parent_span_id.is_empty(), "{path:?}");
+        paths.push(path);
     }
     let header = format!("traceparent: 00-{TRACE_ID}-{PARENT_ID}-01");
-    let first = check(receiver, entry, chain, &[&header, "tracestate: vendor=opaque"])?;
-    assert_eq!((first.trace_id.as_str(), first.parent_span_id.as_str()), (TRACE_ID, PARENT_ID));
-    assert_eq!(first.trace_state, "vendor=opaque");
-    Ok(())
+    let path = check(receiver, entry, chain, &[&header, "tracestate: vendor=opaque"])?;
+    assert_eq!((path[0].trace_id.as_str(), path[0].parent_span_id.as_str()), (TRACE_ID, PARENT_ID));
+    assert_eq!(path[0].trace_state, "vendor=opaque");
+    paths.push(path);
+    Ok(paths)
 }
 
 fn three_services(apps: [App; 3]) -> Result<()> {
@@ -69,7 +75,7 @@ fn three_services(apps: [App; 3]) -> Result<()> {
     // The first is younger than the agent, the others are older.
     let first = Service::before(apps[0], &middle.address)?;
     let chain = [&first, &middle, &last].map(Service::pids).into_iter().collect::<Result<_>>()?;
-    check_all(&receiver, &first.address, &chain)?;
+    check_all(&receiver, &|| first.connect(), &chain)?;
     agent.stop().map(drop)
 }
 
@@ -82,7 +88,7 @@ fn behind_nginx(app: App, address: Address) -> Result<()> {
     let nginx = Nginx::before(&middle.address)?;
     let agent = Agent::start(&receiver)?;
     let chain = vec![nginx.pids()?, middle.pids()?, last.pids()?];
-    check_all(&receiver, &nginx.address, &chain)?;
+    check_all(&receiver, &|| Client::connect(&nginx.address), &chain)?;
     agent.stop().map(drop)
 }
 

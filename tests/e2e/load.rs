@@ -94,18 +94,19 @@ fn dropped(stopped: &Stopped) -> u64 {
     drops.map(|(_, count)| count).sum()
 }
 
-fn full_speed(address: &Address, pids: &[u32]) -> Result<()> {
+/// `requests` to `url` of the service with these processes, which listens on `port`.
+pub(crate) fn full_speed(url: &str, port: u16, pids: &[u32], requests: u64) -> Result<()> {
     let mut receiver = Receiver::start()?;
-    let port = address.port().to_string();
+    let port = port.to_string();
     let agent = Options::new().arguments(&["--stats", "--port", &port]).grpc(&receiver).start()?;
-    let load = wrk::exactly(&address.url("/hello"), FULL_SPEED_REQUESTS, CONNECTIONS)?;
-    assert_eq!((load.requests, load.failures), (FULL_SPEED_REQUESTS, 0));
+    let load = wrk::exactly(url, requests, CONNECTIONS)?;
+    assert_eq!((load.requests, load.failures), (requests, 0));
     let stopped = agent.stop()?;
     let dropped = dropped(&stopped);
     receiver.catch_up()?;
     let spans = receiver.spans(|span| span.serves(pids)).len() as u64;
     println!("{:.0} requests/s, {spans} spans, {dropped} counted drops", load.requests_per_second);
-    ensure!(spans + dropped == FULL_SPEED_REQUESTS, "{spans} spans, {dropped} drops\n{}", stopped.stderr);
+    ensure!(spans + dropped == requests, "{spans} spans, {dropped} drops\n{}", stopped.stderr);
     Ok(())
 }
 
@@ -113,26 +114,26 @@ fn full_speed(address: &Address, pids: &[u32]) -> Result<()> {
 fn full_speed_to_nginx_every_request_is_a_span_or_a_counted_drop() -> Result<()> {
     needs_root!();
     let nginx = Nginx::before(&Address::loopback()?)?;
-    full_speed(&nginx.address, &nginx.pids()?)
+    full_speed(&nginx.address.url("/hello"), nginx.port(), &nginx.pids()?, FULL_SPEED_REQUESTS)
 }
 
 #[test]
 fn full_speed_to_go_every_request_is_a_span_or_a_counted_drop() -> Result<()> {
     needs_root!();
     let service = Service::start(App::Go)?;
-    full_speed(&service.address, &service.pids()?)
+    full_speed(&service.url("/hello"), service.port(), &service.pids()?, FULL_SPEED_REQUESTS)
 }
 
 /// Seconds of load; the restarts take a fraction of it on an idle machine.
 const RESTART_LOAD_SECONDS: u32 = 20;
 
 /// Load on old connections while the agent is killed, started, terminated and started again.
-fn restarts(address: &Address, pids: &[u32]) -> Result<()> {
+pub(crate) fn restarts(url: &str, port: u16, pids: &[u32]) -> Result<()> {
     let receiver = Receiver::start()?;
     let load = std::thread::scope(|scope| -> Result<_> {
-        let load = scope.spawn(|| wrk::for_seconds(&address.url("/hello"), RESTART_LOAD_SECONDS, CONNECTIONS));
+        let load = scope.spawn(|| wrk::for_seconds(url, RESTART_LOAD_SECONDS, CONNECTIONS));
         for end in [Agent::kill, |agent: Agent| agent.stop().map(drop), Agent::kill] {
-            let agent = Options::new().arguments(&["--port", &address.port().to_string()]).grpc(&receiver).start()?;
+            let agent = Options::new().arguments(&["--port", &port.to_string()]).grpc(&receiver).start()?;
             let since = now_ns()?;
             receiver.wait_spans(100, |span| span.serves(pids) && span.start_unix_ns > since)?;
             end(agent)?;
@@ -154,21 +155,21 @@ fn now_ns() -> Result<u64> {
 fn restarts_of_the_agent_harm_no_request_of_nginx() -> Result<()> {
     needs_root!();
     let nginx = Nginx::before(&Address::loopback()?)?;
-    restarts(&nginx.address, &nginx.pids()?)
+    restarts(&nginx.address.url("/hello"), nginx.port(), &nginx.pids()?)
 }
 
 #[test]
 fn restarts_of_the_agent_harm_no_request_of_gunicorn() -> Result<()> {
     needs_root!();
     let service = Service::start(App::FlaskGthread)?;
-    restarts(&service.address, &service.pids()?)
+    restarts(&service.url("/hello"), service.port(), &service.pids()?)
 }
 
 #[test]
 fn restarts_of_the_agent_harm_no_request_of_go() -> Result<()> {
     needs_root!();
     let service = Service::start(App::Go)?;
-    restarts(&service.address, &service.pids()?)
+    restarts(&service.url("/hello"), service.port(), &service.pids()?)
 }
 
 /// Concurrent requests on as many connections: no wrong parent.

@@ -9,4 +9,5 @@ mod places;
 mod selection;
 mod servers;
 mod services;
+mod tls;
 mod transfer;

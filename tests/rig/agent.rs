@@ -83,6 +83,12 @@ impl Agent {
         &mut self.process
     }
 
+    /// Waits until it says that it watches this process: what it and its children do from then on is seen, inside TLS too.
+    pub fn wait_for(&mut self, pid: u32) -> Result<()> {
+        let line = format!("watching pid={pid} ");
+        self.process.wait_until("to watch a new service", |process| process.stderr().contains(&line))
+    }
+
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }

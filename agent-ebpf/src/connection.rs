@@ -204,7 +204,9 @@ impl Connection {
     /// The request that a write belongs to, remembered for the thread that will read the response.
     #[inline(always)]
     pub(crate) fn cause_of_write(&mut self, thread: Thread, carried: Cause) -> Cause {
-        let first_of_opener = self.outbound == 0 && self.connect_tid == thread.tid;
+        // A task knows by itself whom it works for, and may have been given a connection that another one opened.
+        let is_task = carried.trail == Trail::Task as u32;
+        let first_of_opener = !is_task && self.outbound == 0 && self.connect_tid == thread.tid;
         // An event loop writes first when the connection is made, in a turn that has nothing to do with it.
         let of_opener =
             first_of_opener && (self.connect_cause.is_some() || process::has(thread.tgid, TRAIT_TURNS));
@@ -222,10 +224,7 @@ impl Connection {
     }
 
     #[inline(always)]
-    fn remember_cause(&mut self, mut cause: Cause) {
-        if cause.trail == Trail::Reuse as u32 {
-            cause.trail = Trail::Turn as u32;
-        }
+    fn remember_cause(&mut self, cause: Cause) {
         if self.direction != Direction::Outbound as u8 {
             self.last_cause = cause;
         } else if cause.token != self.last_cause.token && cause.is_some() {

@@ -181,7 +181,7 @@ pub enum Trail {
     /// The thread of an event loop read it in the same turn.
     Turn = 2,
     /// The same, and this is the first thing that is written on a connection after a response came on it in this very turn:
-    /// whoever waited for the connection may be somebody else.
+    /// whoever waited for the connection may be somebody else. So it may be for all that follows from it.
     Reuse = 3,
 }
 

@@ -48,8 +48,8 @@ pub(crate) struct ProcessState {
     threads: Threads,
     proofs: u32,
     pub(crate) in_flight: InFlight,
-    /// Those of them that have no call in flight themselves: what they wait for cannot be seen.
-    pub(crate) quiet: InFlight,
+    /// Calls that have no response yet.
+    pub(crate) open_calls: u32,
     /// Open server connections whose requests cannot be seen (TLS, unknown protocols).
     pub(crate) opaque_servers: u32,
     uncertain_until: u64,
@@ -88,10 +88,9 @@ impl ProcessState {
         self.uncertain_until = now.saturating_add(UNCERTAIN_NS);
     }
 
-    /// No other request of the process waits for something that cannot be seen.
-    fn nobody_waits_but(&self, id: ExchangeId, now: u64) -> bool {
-        let sure = self.opaque_servers == 0 && now >= self.uncertain_until;
-        sure && (self.quiet.is_empty() || self.quiet.only() == Some(id))
+    /// The request is the only one in flight, all `calls` in flight are its own, and the process never calls by itself.
+    fn only_calls_for(&self, id: ExchangeId, calls: u32, now: u64) -> bool {
+        self.only_request(now) == Some(id) && self.open_calls == calls
     }
 
     /// A call was made while no request was in flight: heartbeats, work that outlives its request. The next one may come
@@ -121,8 +120,9 @@ pub(crate) enum TokenOwner {
 pub(crate) enum Carried {
     /// No token.
     Nothing,
-    /// The token of a request that is in flight; `alone`: the only one that the thread which read it has in flight.
-    Open { id: ExchangeId, alone: bool },
+    /// The token of a request that is in flight; `alone`: the only one that the thread which read it has in flight; `calls`:
+    /// those that it waits for.
+    Open { id: ExchangeId, alone: bool, calls: u32 },
     /// The token of a request that was answered, or that is not known any more.
     Answered,
     /// A token of several requests, or of another process.
@@ -173,11 +173,11 @@ impl RootReason {
     }
 }
 
-/// A connection is used again in the turn in which a response came on it. Either its request goes on, or another one had to
-/// wait for a connection: not if all others wait for responses of their own.
+/// A connection was used again in the turn in which a response came on it: either its request goes on, or another one had to
+/// wait for the connection. Not if there is no other, and nothing else that calls.
 fn reuse(process: &ProcessState, carried: Carried, now: u64) -> Result<(ExchangeId, Evidence), RootReason> {
     match carried {
-        Carried::Open { id, .. } if process.nobody_waits_but(id, now) => Ok((id, Evidence::Turn)),
+        Carried::Open { id, calls, .. } if process.only_calls_for(id, calls, now) => Ok((id, Evidence::Turn)),
         Carried::Answered => Err(RootReason::Answered),
         _ => Err(RootReason::Ambiguous),
     }
@@ -206,7 +206,7 @@ pub(crate) fn decide(
     }
     if process.threads == Threads::Owned {
         match carried {
-            Carried::Open { id, alone: true } => return Ok((id, Evidence::Thread)),
+            Carried::Open { id, alone: true, .. } => return Ok((id, Evidence::Thread)),
             // The thread works on for a request that was answered: the one in flight now is a stranger to it.
             Carried::Answered => return Err(RootReason::Answered),
             Carried::Open { .. } | Carried::Unusable | Carried::Nothing => {}
@@ -234,7 +234,8 @@ mod tests {
 
     #[test]
     fn a_thread_that_reads_one_request_at_a_time_is_believed_under_concurrency() {
-        let got = decide(&process(Threads::Owned, &[7, 8]), Carried::Open { id: 7, alone: true }, Trail::Thread, 0);
+        let got =
+            decide(&process(Threads::Owned, &[7, 8]), Carried::Open { id: 7, alone: true, calls: 0 }, Trail::Thread, 0);
         assert_eq!(got, Ok((7, Evidence::Thread)));
     }
 
@@ -243,7 +244,10 @@ mod tests {
         for (trail, evidence) in [(Trail::Task, Evidence::Task), (Trail::Turn, Evidence::Turn)] {
             for threads in [Threads::Owned, Threads::Multiplexed, Threads::Unproven] {
                 let process = process(threads, &[7, 8]);
-                assert_eq!(decide(&process, Carried::Open { id: 7, alone: false }, trail, 0), Ok((7, evidence)));
+                assert_eq!(
+                    decide(&process, Carried::Open { id: 7, alone: false, calls: 0 }, trail, 0),
+                    Ok((7, evidence))
+                );
                 assert_eq!(decide(&process, Carried::Answered, trail, 0), Err(RootReason::Answered));
                 assert_eq!(decide(&process, Carried::Unusable, trail, 0), Err(RootReason::Ambiguous));
             }
@@ -252,27 +256,34 @@ mod tests {
 
     #[test]
     fn a_connection_used_again_is_believed_where_nobody_else_can_have_waited_for_it() {
-        let carried = Carried::Open { id: 7, alone: false };
-        let mut p = process(Threads::Owned, &[7, 8]);
-        assert_eq!(decide(&p, carried, Trail::Reuse, 0), Ok((7, Evidence::Turn)), "8 waits for a response");
-        p.quiet.insert(7);
+        let carried = Carried::Open { id: 7, alone: true, calls: 1 };
+        let mut p = process(Threads::Owned, &[7]);
+        p.open_calls = 1;
         assert_eq!(decide(&p, carried, Trail::Reuse, 0), Ok((7, Evidence::Turn)));
-        p.quiet.insert(8);
-        assert_eq!(decide(&p, carried, Trail::Reuse, 0), Err(RootReason::Ambiguous));
-        p.quiet.remove(8);
+        p.open_calls = 2;
+        assert_eq!(decide(&p, carried, Trail::Reuse, 0), Err(RootReason::Ambiguous), "somebody else calls");
+        p.open_calls = 1;
         p.lost(5);
         assert_eq!(decide(&p, carried, Trail::Reuse, 6), Err(RootReason::Ambiguous), "who knows what was lost");
+        let mut two = process(Threads::Owned, &[7, 8]);
+        two.open_calls = 1;
+        assert_eq!(decide(&two, carried, Trail::Reuse, 0), Err(RootReason::Ambiguous));
     }
 
     #[test]
     fn a_thread_shared_by_requests_is_not() {
-        let got = decide(&process(Threads::Owned, &[7, 8]), Carried::Open { id: 7, alone: false }, Trail::Thread, 0);
+        let got = decide(
+            &process(Threads::Owned, &[7, 8]),
+            Carried::Open { id: 7, alone: false, calls: 0 },
+            Trail::Thread,
+            0,
+        );
         assert_eq!(got, Err(RootReason::Ambiguous));
     }
 
     #[test]
     fn multiplexed_threads_are_never_believed() {
-        let carried = Carried::Open { id: 7, alone: true };
+        let carried = Carried::Open { id: 7, alone: true, calls: 0 };
         assert_eq!(
             decide(&process(Threads::Multiplexed, &[7, 8]), carried, Trail::Thread, 0),
             Err(RootReason::Ambiguous)

@@ -35,6 +35,8 @@ pub(crate) struct Exchange {
     pub(crate) waiting: Option<ExchangeId>,
     /// Server: calls that it waits for.
     pub(crate) open_calls: u32,
+    /// Server: what went on from the turn of a response to it may have been another request.
+    pub(crate) reuse_doubted: bool,
     pub(crate) join: Option<Key>,
     /// Decided once, when records that could change it have all arrived.
     pub(crate) context: Option<Context>,
@@ -90,6 +92,7 @@ impl Exchange {
             parent: Err(RootReason::Entry),
             waiting: None,
             open_calls: 0,
+            reuse_doubted: false,
             join: Key::new(connection, origin.sequence),
             context: None,
             tokens: Tokens::default(),

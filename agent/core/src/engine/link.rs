@@ -70,9 +70,12 @@ impl Engine {
             (Err(_), Carried::Open { id, .. }) => Some(id),
             (Err(_), _) => None,
         };
-        if let Some(id) = exchange.waiting {
-            self.call_begins(id);
+        if let (Err(_), Trail::Reuse, Carried::Open { id, .. }) = (exchange.parent, exchange.origin.trail, carried)
+            && let Some(doubted) = self.exchanges.get_mut(id)
+        {
+            doubted.reuse_doubted = true;
         }
+        self.calls_change(exchange.waiting, exchange.origin.tgid, |calls| calls.saturating_add(1));
         if let Some(key) = exchange.join {
             self.joins.insert(key, exchange.id);
         }
@@ -92,6 +95,11 @@ impl Engine {
         let origin = &call.origin;
         let link = self.links.get(&call.connection);
         let others_idle = link.is_some_and(|link| self.pools.has_another(&link.connection, origin.at));
+        let doubted =
+            matches!(carried, Carried::Open { id, .. } if self.exchanges.get(id).is_some_and(|e| e.reuse_doubted));
+        if doubted && origin.trail == Trail::Reuse {
+            return Err(RootReason::Ambiguous);
+        }
         // Who could have had another connection did not wait for this one.
         let trail = if origin.trail == Trail::Reuse && others_idle { Trail::Turn } else { origin.trail };
         match self.processes.get(&origin.tgid) {
@@ -113,7 +121,7 @@ impl Engine {
             Some(e) if e.origin.tgid != origin.tgid => Carried::Unusable,
             Some(e) if e.end.is_none_or(|end| end > origin.at) => {
                 let alone = self.threads.get(&e.origin.tid).is_some_and(|t| t.only() == Some(id));
-                Carried::Open { id, alone }
+                Carried::Open { id, alone, calls: e.open_calls }
             }
             _ => Carried::Answered,
         }
@@ -123,26 +131,17 @@ impl Engine {
         self.threads.entry(origin.tid).or_default().insert(id);
         if let Some(process) = self.process(origin.tgid) {
             process.in_flight.insert(id);
-            process.quiet.insert(id);
         }
     }
 
-    fn call_begins(&mut self, parent: ExchangeId) {
-        self.calls_change(parent, |calls| calls + 1);
-    }
-
-    fn call_ends(&mut self, parent: ExchangeId) {
-        self.calls_change(parent, |calls| calls.saturating_sub(1));
-    }
-
-    /// The number of calls that a request in flight waits for.
-    fn calls_change(&mut self, parent: ExchangeId, change: impl FnOnce(u32) -> u32) {
-        let Some(exchange) = self.exchanges.get_mut(parent) else { return };
-        let was_quiet = exchange.open_calls == 0;
-        exchange.open_calls = change(exchange.open_calls);
-        let (is_quiet, open, tgid) = (exchange.open_calls == 0, exchange.end.is_none(), exchange.origin.tgid);
-        let Some(process) = self.processes.get_mut(&tgid).filter(|_| open && was_quiet != is_quiet) else { return };
-        if is_quiet { process.quiet.insert(parent) } else { process.quiet.remove(parent) }
+    /// The number of calls that a request waits for, and with it those of its process, changes.
+    fn calls_change(&mut self, waiting: Option<ExchangeId>, tgid: u32, change: fn(u32) -> u32) {
+        if let Some(process) = self.processes.get_mut(&tgid) {
+            process.open_calls = change(process.open_calls);
+        }
+        if let Some(exchange) = waiting.and_then(|id| self.exchanges.get_mut(id)) {
+            exchange.open_calls = change(exchange.open_calls);
+        }
     }
 
     fn request_bytes(&mut self, connection: u64, token: u64) {
@@ -229,19 +228,18 @@ impl Engine {
         let Some(exchange) = self.exchanges.get(id) else { return };
         match (exchange.kind, exchange.waiting) {
             (SpanKind::Server, _) => self.not_in_flight(id),
-            (SpanKind::Client, Some(waiting)) => self.call_ends(waiting),
-            (SpanKind::Client, None) => {}
+            (SpanKind::Client, waiting) => {
+                let tgid = exchange.origin.tgid;
+                self.calls_change(waiting, tgid, |calls| calls.saturating_sub(1));
+            }
         }
     }
 
     fn not_in_flight(&mut self, id: ExchangeId) {
         let Some(exchange) = self.exchanges.get(id) else { return };
-        let (origin, quiet) = (exchange.origin, exchange.open_calls == 0);
+        let origin = exchange.origin;
         if let Some(process) = self.processes.get_mut(&origin.tgid) {
             process.in_flight.remove(id);
-            if quiet {
-                process.quiet.remove(id);
-            }
         }
         if let Some(thread) = self.threads.get_mut(&origin.tid) {
             thread.remove(id);

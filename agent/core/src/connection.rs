@@ -52,6 +52,10 @@ pub(crate) enum Signal {
         token: u64,
     },
     RequestEnd(MessageEnd),
+    /// The call with this token read parts of a request that was lost: whoever carries it may work on that.
+    Doubtful {
+        token: u64,
+    },
     /// A response's head is complete: it answers the oldest request without one.
     Response(Box<ResponseHead>),
     /// A response whose request was never seen.
@@ -147,6 +151,8 @@ pub(crate) struct Connection {
     unanswered: usize,
     /// A part of the response stream was lost since the last response.
     responses_lost: bool,
+    /// Of a call that read parts of a request which was lost, and after them the next request: it is nobody's.
+    doubtful_token: u64,
 }
 
 impl Connection {
@@ -176,6 +182,7 @@ impl Connection {
             response_open: false,
             unanswered: 0,
             responses_lost: false,
+            doubtful_token: 0,
         }
     }
 
@@ -228,6 +235,10 @@ impl Connection {
         let pieces = self.stream(side).accept(mark, data);
         for piece in pieces.into_iter().flatten() {
             self.piece(side, piece, &mark, config, out);
+        }
+        let lost_place = self.doubtful_token == mark.token || self.stream(side).sync == Sync::Searching;
+        if side == Side::Request && mark.token != 0 && lost_place {
+            out.push(Signal::Doubtful { token: mark.token });
         }
         if side == Side::Request && self.stream(Side::Response).awaiting {
             self.drive(Side::Response, &[], false, &mark, config, out);
@@ -397,13 +408,16 @@ impl Connection {
             };
             self.stream(side).advance(offset as u64);
             rest = &rest[offset..];
-            self.resume(side, out);
+            self.resume(side, mark, out);
         }
         self.drive(side, rest, ends, mark, config, out);
     }
 
     /// The next boundary was found.
-    fn resume(&mut self, side: Side, out: &mut Vec<Signal>) {
+    fn resume(&mut self, side: Side, mark: &Mark, out: &mut Vec<Signal>) {
+        if side == Side::Request {
+            self.doubtful_token = mark.token;
+        }
         self.stream(side).sync = Sync::Synced;
         let Protocol::Http1(parser) = &mut self.protocol else { return };
         parser.restart(side);
@@ -562,7 +576,7 @@ impl Connection {
                     Some(offset) if offset > 0 || consumed > 0 => {
                         self.stream(side).advance(offset as u64);
                         rest = &rest[offset..];
-                        self.resume(side, out);
+                        self.resume(side, mark, out);
                     }
                     _ => {
                         self.stream(side).advance(rest.len() as u64);
@@ -612,12 +626,13 @@ impl Connection {
 
     /// The message whose head was just consumed: its first byte, and the calls that moved the head.
     fn origin(&mut self, side: Side, head_bytes: u64, mark: &Mark) -> (Origin, Tokens) {
+        let doubtful = self.doubtful_token;
         let stream = self.stream(side);
         let position = stream.cursor - head_bytes;
         let first = *stream.mark_at(position).unwrap_or(mark);
         let mut tokens = Tokens::default();
         // The last ones: whoever works on the request carries what was read last.
-        let seen = stream.marks_within(position, stream.cursor).map(|m| m.token).filter(|t| *t != 0);
+        let seen = stream.marks_within(position, stream.cursor).map(|m| m.token).filter(|t| ![0, doubtful].contains(t));
         for (n, token) in seen.enumerate() {
             tokens[n % tokens.len()] = token;
         }

@@ -173,6 +173,13 @@ impl Exchanges {
         }
     }
 
+    /// The call with this token read a part of another request as well, one that nobody knows.
+    pub(crate) fn doubt(&mut self, token: u64) {
+        if let Some(owner) = self.tokens.get_mut(&token) {
+            *owner = TokenOwner::Many;
+        }
+    }
+
     /// Takes the request's head out of an exchange, once.
     pub(crate) fn take_request(&mut self, id: ExchangeId) -> Option<Box<RequestHead>> {
         let request = self.by_id.get_mut(&id)?.request.take()?;

@@ -16,6 +16,7 @@ impl Engine {
         match signal {
             Signal::Request { head, origin, tokens } => self.request(connection, head, origin, tokens),
             Signal::RequestBytes { token } => self.request_bytes(connection, token),
+            Signal::Doubtful { token } => self.exchanges.doubt(token),
             Signal::RequestEnd(end) => self.request_end(connection, end),
             Signal::Response(head) => self.response(connection, head),
             Signal::ResponseEnd { end, at, tid } => self.response_end(connection, end, at, tid),

@@ -45,7 +45,8 @@ pub(crate) enum Signal {
     Request {
         head: Box<RequestHead>,
         origin: Origin,
-        tokens: Tokens,
+        /// Of the call that completed the head.
+        token: u64,
     },
     /// More bytes of the request in progress were read by this call.
     RequestBytes {
@@ -110,9 +111,6 @@ pub(crate) struct Origin {
     pub(crate) cause: u64,
     pub(crate) trail: Trail,
 }
-
-/// Tokens of the calls that a request's head came from, the last few of them.
-pub(crate) type Tokens = [u64; 4];
 
 #[derive(Debug)]
 enum Protocol {
@@ -217,6 +215,9 @@ impl Connection {
     /// A data record of this connection.
     pub(crate) fn data(&mut self, mark: Mark, data: &Data<'_>, config: &ProtocolConfig, out: &mut Vec<Signal>) {
         self.last_at = mark.at;
+        if matches!(self.protocol, Protocol::Unknown) {
+            self.direction_stream(data.direction).drop_pending_before(data.position);
+        }
         if matches!(self.protocol, Protocol::Unknown) && !self.recognise(data, out) {
             self.pass_unrecognised(mark, data, out);
             return;
@@ -339,6 +340,9 @@ impl Connection {
         let undecided = stream.pending.len() + data.head.len() < SNIFF_BYTES
             && data.head.len() == data.total as usize
             && could_start(&stream.pending, data.head);
+        if stream.pending.is_empty() {
+            stream.cursor = data.position;
+        }
         stream.accept(mark, data);
         if undecided && stream.keep(data.head) {
             return;
@@ -593,8 +597,8 @@ impl Connection {
             Step::Request(head) => {
                 self.request_open = true;
                 self.unanswered += 1;
-                let (origin, tokens) = self.origin(side, consumed, mark);
-                out.push(Signal::Request { head, origin, tokens });
+                let (origin, token) = self.origin(side, consumed, mark);
+                out.push(Signal::Request { head, origin, token });
             }
             Step::Response(head) => {
                 self.response_open = true;
@@ -624,23 +628,20 @@ impl Connection {
         }
     }
 
-    /// The message whose head was just consumed: its first byte, and the calls that moved the head.
-    fn origin(&mut self, side: Side, head_bytes: u64, mark: &Mark) -> (Origin, Tokens) {
+    /// The message whose head was just consumed: its first byte, and the call that completed the head.
+    fn origin(&mut self, side: Side, head_bytes: u64, mark: &Mark) -> (Origin, u64) {
         let doubtful = self.doubtful_token;
         let stream = self.stream(side);
         let position = stream.cursor - head_bytes;
         let first = *stream.mark_at(position).unwrap_or(mark);
-        let mut tokens = Tokens::default();
-        // The last ones: whoever works on the request carries what was read last.
-        let seen = stream.marks_within(position, stream.cursor).map(|m| m.token).filter(|t| ![0, doubtful].contains(t));
-        for (n, token) in seen.enumerate() {
-            tokens[n % tokens.len()] = token;
-        }
+        // Nobody works on it before its head is complete: whoever does carries what was read last.
+        let token = stream.marks_within(position, stream.cursor).last().map_or(0, |mark| mark.token);
+        let token = if token == doubtful { 0 } else { token };
         let inbound = (side == Side::Request) == (self.role == Role::Server);
         let at = if inbound { first.at } else { first.entered };
         let sequence = first.sequence_of(position);
         let Mark { tgid, tid, cause, trail, .. } = first;
-        (Origin { position, sequence, at, tgid, tid, cause, trail }, tokens)
+        (Origin { position, sequence, at, tgid, tid, cause, trail }, token)
     }
 
     // === responses without a request ===

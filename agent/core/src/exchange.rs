@@ -1,7 +1,7 @@
 //! Exchanges: a request with its response, from the request's first byte until nobody can refer to it any more.
 
 use crate::causality::{Evidence, ExchangeId, RootReason, TokenOwner};
-use crate::connection::{Address, Connection, Origin, Tokens};
+use crate::connection::{Address, Connection, Origin};
 use crate::event::Tls;
 use crate::join::Key;
 use crate::limits::{EXCHANGES_MAX, HELD_BYTES_MAX};
@@ -40,7 +40,7 @@ pub(crate) struct Exchange {
     pub(crate) join: Option<Key>,
     /// Decided once, when records that could change it have all arrived.
     pub(crate) context: Option<Context>,
-    tokens: Tokens,
+    head_token: u64,
     body_tokens: [u64; BODY_TOKENS_MAX],
     body_token_count: usize,
 }
@@ -95,7 +95,7 @@ impl Exchange {
             reuse_doubted: false,
             join: Key::new(connection, origin.sequence),
             context: None,
-            tokens: Tokens::default(),
+            head_token: 0,
             body_tokens: [0; BODY_TOKENS_MAX],
             body_token_count: 0,
         }
@@ -148,11 +148,14 @@ impl Exchanges {
         self.tokens.get(&token).copied()
     }
 
-    /// The calls with these tokens read the head of this request.
-    pub(crate) fn bind_head(&mut self, tokens: Tokens, id: ExchangeId) {
-        tokens.iter().filter(|t| **t != 0).for_each(|t| self.bind(*t, id));
+    /// The call with this token completed the head of this request.
+    pub(crate) fn bind_head(&mut self, token: u64, id: ExchangeId) {
+        if token == 0 {
+            return;
+        }
+        self.bind(token, id);
         if let Some(exchange) = self.by_id.get_mut(&id) {
-            exchange.tokens = tokens;
+            exchange.head_token = token;
         }
     }
 
@@ -191,7 +194,7 @@ impl Exchanges {
     pub(crate) fn remove(&mut self, id: ExchangeId) -> Option<Exchange> {
         let exchange = self.by_id.remove(&id)?;
         self.held_bytes -= exchange.request.as_ref().map_or(0, |r| r.held_bytes());
-        for token in exchange.tokens.iter().chain(&exchange.body_tokens).filter(|t| **t != 0) {
+        for token in exchange.body_tokens.iter().chain([&exchange.head_token]).filter(|t| **t != 0) {
             self.tokens.remove(token);
         }
         Some(exchange)

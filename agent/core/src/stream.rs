@@ -89,6 +89,14 @@ impl Stream {
         self.next == 0
     }
 
+    /// What waits for more is no start of what comes at `position`, unless it goes up to there.
+    pub(crate) fn drop_pending_before(&mut self, position: u64) {
+        if position != self.next {
+            self.pending.clear();
+            self.cursor = self.next;
+        }
+    }
+
     /// Takes note of a record and splits it into the pieces that are new.
     pub(crate) fn accept<'a>(&mut self, mark: Mark, data: &Data<'a>) -> [Option<Piece<'a>>; 4] {
         let end = data.position + u64::from(data.total);

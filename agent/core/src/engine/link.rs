@@ -2,7 +2,7 @@
 
 use super::{Engine, Output, Timer};
 use crate::causality::{Carried, Evidence, ExchangeId, RootReason, TokenOwner, decide};
-use crate::connection::{Opaque, Origin, Signal, Tokens};
+use crate::connection::{Opaque, Origin, Signal};
 use crate::counter::Counter;
 use crate::exchange::Exchange;
 use crate::protocol::{MessageEnd, RequestHead, ResponseHead, Side};
@@ -14,7 +14,7 @@ use autospan_abi::{Policy, Role, Trail};
 impl Engine {
     pub(super) fn signal(&mut self, connection: u64, at: u64, signal: Signal) {
         match signal {
-            Signal::Request { head, origin, tokens } => self.request(connection, head, origin, tokens),
+            Signal::Request { head, origin, token } => self.request(connection, head, origin, token),
             Signal::RequestBytes { token } => self.request_bytes(connection, token),
             Signal::Doubtful { token } => self.exchanges.doubt(token),
             Signal::RequestEnd(end) => self.request_end(connection, end),
@@ -40,7 +40,7 @@ impl Engine {
 
     // === requests ===
 
-    fn request(&mut self, connection: u64, head: Box<RequestHead>, origin: Origin, tokens: Tokens) {
+    fn request(&mut self, connection: u64, head: Box<RequestHead>, origin: Origin, token: u64) {
         let Some(link) = self.links.get_mut(&connection) else { return };
         if self.exchanges.is_full(&head) {
             link.pairing.unanswered.push_back(None);
@@ -56,7 +56,7 @@ impl Engine {
             SpanKind::Client => self.client_request(exchange),
         }
         if kind == SpanKind::Server {
-            self.exchanges.bind_head(tokens, id);
+            self.exchanges.bind_head(token, id);
             self.in_flight(origin, id);
         }
         self.start_timer(origin.at, Timer::Decide(id));

@@ -9,6 +9,7 @@ mod fuzz;
 mod golden;
 mod program;
 mod setup;
+mod simulate;
 mod test;
 mod tidy;
 
@@ -41,6 +42,8 @@ enum Command {
     Accuracy(accuracy::Args),
     /// Bends inputs until something breaks: each fuzz target for some minutes.
     Fuzz(fuzz::Args),
+    /// Worlds of services from seeds, with faults: no call may get a wrong parent.
+    Simulate(simulate::Args),
     /// Writes the expectations of all goldens anew.
     Golden,
     /// Rules about the repository that no compiler checks.
@@ -57,6 +60,7 @@ fn main() -> anyhow::Result<()> {
         Command::Bench(args) => bench::bench(&args),
         Command::Accuracy(args) => accuracy::accuracy(&args),
         Command::Fuzz(args) => fuzz::fuzz(&args),
+        Command::Simulate(args) => simulate::simulate(&args),
         Command::Golden => golden::update(),
         Command::Tidy => tidy::check(),
     }

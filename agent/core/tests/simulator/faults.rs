@@ -3,12 +3,12 @@
 use crate::agent::Entry;
 use crate::random::Random;
 
-/// Entries that are missing, by index.
+/// Entries that are missing, by index, in order.
 pub(crate) type Removed = Vec<usize>;
 
 /// Entries without those removed.
 pub(crate) fn without<'e>(entries: &'e [Entry], removed: &'e [usize]) -> impl Iterator<Item = &'e Entry> {
-    entries.iter().enumerate().filter(|(index, _)| !removed.contains(index)).map(|(_, entry)| entry)
+    entries.iter().enumerate().filter(|(index, _)| removed.binary_search(index).is_err()).map(|(_, entry)| entry)
 }
 
 /// Records that a full ring had no room for: single ones, or runs of them.

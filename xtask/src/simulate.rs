@@ -1,0 +1,28 @@
+//! `cargo xtask simulate`: seeded worlds of services, faults, and what must hold of the spans (agent/core/tests/simulator).
+
+use crate::program::{cargo, run};
+use anyhow::Result;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// How many seeds.
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) seeds: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) from: u64,
+    /// Also what is known to mislead the engine as yet.
+    #[arg(long)]
+    pub(crate) traps: bool,
+}
+
+pub(crate) fn simulate(args: &Args) -> Result<()> {
+    let mut tests = cargo();
+    tests.args(["test", "--quiet", "--profile", "simulate", "--package", "autospan-core", "--test", "simulator"]);
+    tests.args(["--locked", "--", "--exact", "seeds", "--nocapture"]);
+    tests.env("AUTOSPAN_SIM_SEEDS", args.seeds.to_string()).env("AUTOSPAN_SIM_FROM", args.from.to_string());
+    if args.traps {
+        tests.env("AUTOSPAN_SIM_TRAPS", "1");
+    }
+    run(&mut tests)
+}

@@ -102,7 +102,9 @@ impl App {
             Rc::clone(&self).answer(runner, fd, request).await;
         }
         self.world.close(self.on_thread(runner), fd);
-        self.retire(runner);
+        if self.has_goroutines() || self.world.plan.traps {
+            self.retire(runner);
+        }
     }
 
     async fn next_request(&self, runner: Runner, fd: Fd, reader: &mut Reader) -> Option<usize> {

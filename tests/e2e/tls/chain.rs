@@ -32,6 +32,19 @@ fn three_services(apps: [App; 3]) -> Result<()> {
     agent.stop().map(drop)
 }
 
+/// requests, https.Agent, crypto/tls.
+#[test]
+fn flask_node_go() -> Result<()> {
+    needs_root!();
+    three_services([App::FlaskGthread, App::NodeHttp, App::Go])
+}
+
+#[test]
+fn go_http_server_aiohttp() -> Result<()> {
+    needs_root!();
+    three_services([App::Go, App::HttpServer, App::Aiohttp])
+}
+
 #[test]
 fn flask_node_fastapi() -> Result<()> {
     needs_root!();
@@ -43,12 +56,6 @@ fn flask_node_fastapi() -> Result<()> {
 fn fastapi_uvloop_aiohttp() -> Result<()> {
     needs_root!();
     three_services([App::FastApi, App::FastApiUvloop, App::AiohttpUvloop])
-}
-
-#[test]
-fn aiohttp_uvloop_aiohttp_flask() -> Result<()> {
-    needs_root!();
-    three_services([App::AiohttpUvloop, App::Aiohttp, App::FlaskSync])
 }
 
 /// TLS ends at nginx and begins there anew.

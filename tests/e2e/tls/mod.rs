@@ -2,6 +2,7 @@
 
 mod chain;
 mod clients;
+mod golang;
 mod handshake;
 mod late;
 mod load;

@@ -15,4 +15,5 @@ servers! {
     aiohttp = App::Aiohttp;
     aiohttp_uvloop = App::AiohttpUvloop;
     node_https = App::NodeHttp;
+    go_net_http = App::Go;
 }

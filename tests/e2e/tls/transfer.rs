@@ -54,3 +54,9 @@ fn one_gib_from_node() -> Result<()> {
     needs_root!();
     from_service(App::NodeHttp)
 }
+
+#[test]
+fn one_gib_from_go() -> Result<()> {
+    needs_root!();
+    from_service(App::Go)
+}

@@ -271,8 +271,8 @@ impl Agent {
                 match self.discovery.executed(pid, was_target, self.tracer.processes()) {
                     Some(change) => self.apply(change),
                     None if was_target => {
-                        self.tracer.attached(pid);
                         self.probing.look(&mut self.kernel, pid);
+                        self.tracer.attached(pid);
                     }
                     None => {}
                 }

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that must hold, cheapest first, ending with cargo's own result lines.
 
 use crate::program::{cargo, run, target};
-use crate::{build_ebpf, fuzz, root, setup, tidy};
+use crate::{build_ebpf, fuzz, root, setup, simulate, tidy};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
@@ -29,6 +29,8 @@ enum Section {
     Docs,
     /// Unit, golden and property tests.
     Unit,
+    /// Seeded worlds with faults: 2,000, or 10,000 where CI is set.
+    Simulate,
     /// Each fuzz target, shortly; 4 minutes where CI is set.
     Fuzz,
     /// Real services, the real agent, a real receiver.
@@ -72,6 +74,7 @@ impl Section {
                 tests.args(["test", "--quiet", "--workspace", "--exclude", "autospan-tests", "--locked"]);
                 run(with_object(&mut tests, object.as_deref()))
             }
+            Self::Simulate => simulate::simulate(&simulate::Args { seeds: simulated_seeds(), from: 0, traps: false }),
             Self::Fuzz => fuzz::fuzz(&fuzz::Args::all(fuzz_seconds())),
             Self::E2e => e2e(object.as_deref()),
         }
@@ -84,6 +87,10 @@ fn fmt() -> Result<()> {
         run(Command::new("cargo").args(["fmt", "--check"]).current_dir(root().join(workspace)))?;
     }
     Ok(())
+}
+
+fn simulated_seeds() -> u64 {
+    if std::env::var_os("CI").is_some() { 10_000 } else { 2_000 }
 }
 
 fn fuzz_seconds() -> u32 {

@@ -338,8 +338,7 @@ impl App {
                 pool.open.set(pool.open.get() + 1);
                 let conn = self.dial(runner, to).await;
                 // Another one may have been freed meanwhile: `net/http` takes whichever is there first.
-                let keeps = self.model != (Model::Goroutines { handing: true }) && !self.world.plan.traps;
-                if !self.has_goroutines() || keeps || pool.idle.borrow().is_empty() {
+                if !self.has_goroutines() || pool.idle.borrow().is_empty() {
                     return conn;
                 }
                 pool.idle.borrow_mut().insert(0, conn);

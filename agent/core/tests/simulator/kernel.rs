@@ -542,7 +542,8 @@ impl Kernel {
 
 impl Connection {
     fn cause_of_write(&mut self, tid: u32, turns: bool, carried: Cause) -> Cause {
-        let first_of_opener = self.outbound == 0 && self.connect_tid == tid;
+        let is_task = carried.trail == Trail::Task;
+        let first_of_opener = !is_task && self.outbound == 0 && self.connect_tid == tid;
         let of_opener = first_of_opener && (self.connect_cause.is_some() || turns);
         let cause = self.handed.unwrap_or(if of_opener { self.connect_cause } else { carried });
         if self.role == Role::Client {
@@ -551,10 +552,7 @@ impl Connection {
         cause
     }
 
-    fn remember_cause(&mut self, mut cause: Cause) {
-        if cause.trail == Trail::Reuse {
-            cause.trail = Trail::Turn;
-        }
+    fn remember_cause(&mut self, cause: Cause) {
         if self.direction != Some(Direction::Outbound) {
             self.last_cause = cause;
         } else if cause.token != self.last_cause.token && cause.is_some() {

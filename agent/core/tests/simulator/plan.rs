@@ -92,7 +92,7 @@ pub(crate) struct Plan {
     /// Calls whose record is late: percent, ns at most.
     pub(crate) stall: (u64, u64),
     pub(crate) exit_only: bool,
-    /// Goroutines may dial for one another.
+    /// Threads whose answer was lost work for others next; see also [`Plan::avoid_traps`].
     pub(crate) traps: bool,
 }
 
@@ -133,9 +133,8 @@ impl Plan {
         plan
     }
 
-    /// Leaves out what cannot be told yet: strangers that wait for a connection of an event loop's pool get it in the turn
-    /// of another request; connections that one goroutine dials and another uses first; losses inside TLS, where nothing but
-    /// time joins the ends; threads whose answer was lost and that work for others next.
+    /// Leaves out what misleads as yet: losses inside TLS, where nothing but time joins the ends; strangers that wait for a
+    /// connection of an event loop's pool, and get it in the turn of another request.
     fn avoid_traps(&mut self) {
         const NO_LIMIT: usize = 100;
         self.services.iter_mut().filter(|s| s.model == Model::Turns).for_each(|s| s.limit = NO_LIMIT);

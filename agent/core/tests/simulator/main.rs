@@ -13,6 +13,7 @@ mod network;
 mod oracle;
 mod plan;
 mod random;
+mod shrink;
 mod truth;
 mod world;
 
@@ -47,6 +48,9 @@ fn seeds() {
             Err(why) => {
                 failed += 1;
                 println!("seed {seed}: {why}");
+                let (least, why) = shrink::shrink(Plan::new(seed, traps()), why, |plan| simulate(plan).err());
+                let asked: Vec<_> = least.clients.iter().map(|client| &client.requests).collect();
+                println!("  still so where clients ask {asked:?}: {why}");
             }
         }
     }

@@ -208,8 +208,7 @@ impl Connection {
         let is_task = carried.trail == Trail::Task as u32;
         let first_of_opener = !is_task && self.outbound == 0 && self.connect_tid == thread.tid;
         // An event loop writes first when the connection is made, in a turn that has nothing to do with it.
-        let of_opener =
-            first_of_opener && (self.connect_cause.is_some() || process::has(thread.tgid, TRAIT_TURNS));
+        let of_opener = first_of_opener && (self.connect_cause.is_some() || process::has(thread.tgid, TRAIT_TURNS));
         let cause = if self.is_handed != 0 {
             self.handed
         } else if of_opener {

@@ -326,8 +326,7 @@ fn observe(connection: *mut Connection, call: *const Call, thread: u64) -> u64 {
         look_for_hello(connection, call);
     }
     let go = process::has(thread.tgid, TRAIT_GO);
-    let caller =
-        if go { Caller::goroutine(thread.tgid, kernel::goroutine()) } else { Caller::thread(thread) };
+    let caller = if go { Caller::goroutine(thread.tgid, kernel::goroutine()) } else { Caller::thread(thread) };
     let session = TLS_CALLS.get_ptr(caller).map(|inside| {
         // SAFETY: points into the map; only this thread or goroutine writes the entry.
         unsafe { (*inside).session }

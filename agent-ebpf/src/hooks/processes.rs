@@ -4,8 +4,8 @@ use autospan_abi::{KernelConfig, ProcessForked, RecordHeader, RecordKind};
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 
-use crate::process::{self, Thread};
 use crate::context::{self, Context};
+use crate::process::{self, Thread};
 use crate::{call, carrier, kernel, ring};
 
 /// `sched_process_fork(parent, child)`, in the parent. A child that is a thread has the parent's tgid.

@@ -4,8 +4,8 @@
 use aya_ebpf::macros::{uprobe, uretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 
-use crate::carrier;
 use crate::capture::read_user;
+use crate::carrier;
 use crate::context::{self, Context};
 use crate::pending;
 use crate::process;

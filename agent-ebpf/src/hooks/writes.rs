@@ -1,7 +1,7 @@
 //! Calls that write (write, writev, sendto, sendmsg, sendmmsg, sendfile64, splice), and the exits of both families.
 
-use autospan_abi::{Counter, Direction};
 use autospan_abi::limits::MESSAGES_MAX;
+use autospan_abi::{Counter, Direction};
 use aya_ebpf::macros::tracepoint;
 use aya_ebpf::programs::TracePointContext;
 

@@ -63,7 +63,13 @@ impl Maker {
 
     fn closed(&self, c: usize) -> EventKind<'static> {
         let [inbound_bytes, outbound_bytes] = self.positions[c];
-        EventKind::Closed { connection: c as u64 + 1, inbound_bytes, outbound_bytes, turn: self.turns[c].0, decrypted: false }
+        EventKind::Closed {
+            connection: c as u64 + 1,
+            inbound_bytes,
+            outbound_bytes,
+            turn: self.turns[c].0,
+            decrypted: false,
+        }
     }
 
     /// `a`: bytes that were not copied, in front of the payload's last few; its top bits lose or repeat bytes.
@@ -116,7 +122,17 @@ fn opened(c: usize, a: u16) -> Opened<'static> {
     };
     let connection = c as u64 + 1;
     let role = Role::from_u8((a & 3) as u8);
-    Opened { connection, sock: connection, peer_sock: 0, inode: 9, netns: 1, role, connect_seen: a & 4 != 0, tls: None, ends }
+    Opened {
+        connection,
+        sock: connection,
+        peer_sock: 0,
+        inode: 9,
+        netns: 1,
+        role,
+        connect_seen: a & 4 != 0,
+        tls: None,
+        ends,
+    }
 }
 
 /// A dialog as seen by its server, as a script.

@@ -408,7 +408,7 @@ fn describe(opened: &mut ConnectionOpened, connection: &Connection, sock: Sock, 
     }
     (opened.tls_version, opened.tls_cipher) = (connection.tls.version, connection.tls.cipher);
     opened.pad = 0;
-    (opened.local_addr, opened.remote_addr) = sock.addresses(family);
+    sock.write_addresses(family, &mut opened.local_addr, &mut opened.remote_addr);
     if family == AF_UNIX { describe_unix(opened, sock) } else { describe_tcp(opened, sock) }
 }
 

@@ -89,6 +89,14 @@ fn read<T: Copy>(base: u64, offset: u32) -> Option<T> {
     if failed == 0 { Some(unsafe { value.assume_init() }) } else { None }
 }
 
+/// Copies a `T` from kernel memory at `base + offset` to where it belongs; zeros where that cannot be read.
+#[inline(always)]
+fn read_into<T: Copy>(base: u64, offset: u32, to: &mut T) {
+    let from = (base + u64::from(offset)) as *const core::ffi::c_void;
+    // SAFETY: the helper checks the source, and writes all of `T`, whatever comes of it.
+    unsafe { bpf_probe_read_kernel(core::ptr::from_mut(to).cast(), size_of::<T>() as u32, from) };
+}
+
 /// Why a file descriptor leads to no stream socket.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoSocket {
@@ -197,23 +205,28 @@ impl Sock {
         ListenerKey { netns: self.netns(), port: u32::from(self.local_port()) }
     }
 
-    /// Local and remote address, IPv4 as IPv4-mapped IPv6; zeros for unix sockets.
+    /// Writes local and remote address into a record, IPv4 as IPv4-mapped IPv6; zeros for unix sockets. By way of the
+    /// stack they would take so much of it that kernels before 6.13 refuse the whole chain of calls: 512 bytes for all.
     #[inline(always)]
-    pub(crate) fn addresses(self, family: u16) -> ([u8; 16], [u8; 16]) {
+    pub(crate) fn write_addresses(self, family: u16, local: &mut [u8; 16], remote: &mut [u8; 16]) {
+        (*local, *remote) = ([0; 16], [0; 16]);
         match family {
-            AF_INET => (self.mapped(config!(offsets.sock_rcv_saddr)), self.mapped(config!(offsets.sock_daddr))),
-            AF_INET6 => {
-                let at = |offset| read(self.0, offset).unwrap_or([0; 16]);
-                (at(config!(offsets.sock_v6_rcv_saddr)), at(config!(offsets.sock_v6_daddr)))
+            AF_INET => {
+                self.write_mapped(config!(offsets.sock_rcv_saddr), local);
+                self.write_mapped(config!(offsets.sock_daddr), remote);
             }
-            _ => ([0; 16], [0; 16]),
+            AF_INET6 => {
+                read_into(self.0, config!(offsets.sock_v6_rcv_saddr), local);
+                read_into(self.0, config!(offsets.sock_v6_daddr), remote);
+            }
+            _ => {}
         }
     }
 
     #[inline(always)]
-    fn mapped(self, offset: u32) -> [u8; 16] {
-        let [a, b, c, d] = read::<[u8; 4]>(self.0, offset).unwrap_or([0; 4]);
-        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
+    fn write_mapped(self, offset: u32, [.., ff, also_ff, a, b, c, d]: &mut [u8; 16]) {
+        (*ff, *also_ff) = (0xff, 0xff);
+        [*a, *b, *c, *d] = read::<[u8; 4]>(self.0, offset).unwrap_or([0; 4]);
     }
 
     /// Sequence number that the next written byte gets.

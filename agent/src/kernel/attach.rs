@@ -107,12 +107,26 @@ fn cannot_attach(program: &str, hook: &str, error: &ProgramError) -> Loss {
 
 /// The verifier's last words before its statistics.
 fn verdict(log: &str) -> &str {
-    let lines = log.lines().rev().filter(|line| !line.trim().is_empty());
-    lines.into_iter().find(|line| !line.starts_with("processed ")).unwrap_or("no verifier log")
+    const STATISTICS: [&str; 3] = ["processed ", "stack depth ", "verification time "];
+    let mut lines = log.lines().rev().filter(|line| !line.trim().is_empty());
+    lines.find(|line| !STATISTICS.iter().any(|start| line.starts_with(start))).unwrap_or("no verifier log")
 }
 
 /// An error with all its causes on one line.
 pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_is_not_the_statistics_behind_it() {
+        let log = "12: (85) call pc+3\ncombined stack size of 3 calls is 544. Too large\nverification time 7 usec\n\
+                   stack depth 192+184+0\nprocessed 76767 insns (limit 1000000)";
+        assert_eq!(verdict(log), "combined stack size of 3 calls is 544. Too large");
+        assert_eq!(verdict(""), "no verifier log");
+    }
 }

@@ -10,7 +10,7 @@ use super::capability::{Capability, Loss};
 use super::debug_log::DebugLog;
 use super::probes::Probes;
 use super::process_table::{self, ProcessTable};
-use super::program::{Hook, PLANS, Plan};
+use super::program::PLANS;
 use super::{Kernel, KernelError, LoadOptions, object, offsets, stats, tracefs};
 
 const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -132,14 +132,13 @@ fn missing_member(name: &str, option: &str) -> Loss {
     Loss { why: format!("{name}: the kernel's BTF lacks the members"), remedy: format!("a kernel with {option}") }
 }
 
-/// Without a single hooked system call there is nothing to wait for; without BTF there may be later.
+/// Without a single hooked system call that moves bytes nothing will be seen; without BTF something may be, later.
 fn something_works(
     capabilities: &[Capability],
     lost_offsets: Option<&Loss>,
     tracefs: Option<std::io::Error>,
 ) -> Result<(), KernelError> {
-    let is_syscall = |plan: &&Plan| matches!(plan.attachments, [(_, Hook::Tracepoint("syscalls", _)), ..]);
-    let names: Vec<_> = PLANS.iter().filter(is_syscall).map(|plan| plan.capability).collect();
+    let names: Vec<_> = PLANS.iter().filter(|plan| plan.moves_bytes()).map(|plan| plan.capability).collect();
     let mut syscalls = capabilities.iter().filter(|capability| names.contains(&capability.name));
     let first_loss = capabilities.iter().find(|capability| names.contains(&capability.name));
     if lost_offsets.is_some() || syscalls.any(Capability::works) {

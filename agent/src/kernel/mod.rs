@@ -63,7 +63,7 @@ pub enum KernelError {
         "the kernel does not accept BPF maps or programs: {0}: Linux 5.10 or newer with CONFIG_BPF_SYSCALL is needed, and a container must be privileged"
     )]
     Refused(String),
-    #[error("no system call can be hooked: {why}: {remedy}")]
+    #[error("no system call that moves bytes can be hooked: {why}: {remedy}")]
     NoSystemCalls { why: String, remedy: String },
 }
 

@@ -23,6 +23,13 @@ pub(crate) struct Plan {
     pub(crate) needs_offsets: bool,
 }
 
+impl Plan {
+    /// It reports what passes on connections.
+    pub(crate) fn moves_bytes(&self) -> bool {
+        self.attachments.iter().any(|(program, _)| matches!(*program, "exit_transfer" | "exit_messages"))
+    }
+}
+
 macro_rules! syscall {
     ($capability:literal, $name:literal, $enter:literal, $exit:literal, $without:literal $(, preferred $alone:literal)?) => {
         Plan {
@@ -111,3 +118,15 @@ pub(crate) const PLANS: &[Plan] = &[
     syscall!("recvmmsg", "recvmmsg", "enter_recvmmsg", "exit_messages", "bytes received with recvmmsg"),
     syscall!("sendmmsg", "sendmmsg", "enter_sendmmsg", "exit_messages", "bytes sent with sendmmsg"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_that_move_bytes() {
+        let names: Vec<_> = PLANS.iter().filter(|plan| plan.moves_bytes()).map(|plan| plan.capability).collect();
+        let calls = ["read", "write", "recvfrom", "sendto", "readv", "writev", "recvmsg", "sendmsg"];
+        assert_eq!(names, [&calls[..], &["sendfile", "splice", "recvmmsg", "sendmmsg"]].concat());
+    }
+}

@@ -7,9 +7,10 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::HashMap;
 
 use crate::carrier::Cause;
+use crate::context::Context;
 use crate::kernel::{NoSocket, Sock, Socket};
 use crate::process::Thread;
-use crate::{carrier, connection, counter, tls};
+use crate::{carrier, connection, counter, lineage, tls};
 
 #[map]
 static CALLS: HashMap<u32, Call> = HashMap::with_max_entries(CALLS_MAX, 0);
@@ -142,7 +143,9 @@ pub(crate) fn writes(thread: Thread, fd: u64, layout: Layout, source: u64, count
     if tls::is_read_elsewhere(connection, &call, thread) {
         return;
     }
-    let carried = carrier::current(thread).cause_on(socket.sock);
+    let context = Context::current(thread);
+    lineage::works(context);
+    let carried = carrier::in_context(context, thread).cause_on(socket.sock);
     call.cause = connection.cause_of_write(thread, carried);
     connection.turn_to_answer(thread, carried);
     if let Some(sequence) = tcp_sequence(socket.sock, Direction::Outbound) {

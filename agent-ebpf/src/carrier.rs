@@ -7,7 +7,6 @@
 //! - A plain thread that reads a response gets back the cause of the request it answers.
 
 use autospan_abi::limits::CARRIERS_MAX;
-use autospan_abi::process::TRAIT_TURNS;
 use autospan_abi::{Counter, Direction, Trail};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::LruHashMap;
@@ -15,8 +14,8 @@ use aya_ebpf::maps::LruHashMap;
 use crate::context::Context;
 use crate::identity::{self, Kind};
 use crate::kernel::Sock;
-use crate::process::{self, Thread};
-use crate::{connection, counter};
+use crate::process::Thread;
+use crate::{connection, counter, lineage};
 
 /// No entry: the context works for nobody we know.
 #[map]
@@ -49,6 +48,12 @@ impl Cause {
     pub(crate) fn is_some(self) -> bool {
         self.token != 0
     }
+
+    /// A context finer than a thread had it.
+    #[inline(always)]
+    pub(crate) fn is_task(self) -> bool {
+        self.trail == Trail::Task as u32
+    }
 }
 
 impl Carrier {
@@ -56,14 +61,7 @@ impl Carrier {
 
     /// Of a context that works for nobody; how sure that is, is in the trail.
     #[inline(always)]
-    fn nothing(context: Context, thread: Thread) -> Self {
-        let trail = if context.is_task() {
-            Trail::Task
-        } else if process::has(thread.tgid, TRAIT_TURNS) {
-            Trail::Turn
-        } else {
-            Trail::Thread
-        };
+    fn nothing(trail: Trail) -> Self {
         Self { cause: Cause { trail: trail as u32, ..Cause::NONE }, sock: 0 }
     }
 
@@ -86,6 +84,11 @@ impl Carrier {
         if reuses { Cause { trail: Trail::Reuse as u32, ..self.cause } } else { self.cause }
     }
 
+    #[inline(always)]
+    pub(crate) fn sock(self) -> Sock {
+        Sock(self.sock)
+    }
+
     /// The same, in the hands of another context.
     #[inline(always)]
     pub(crate) fn handed_on(self) -> Self {
@@ -94,7 +97,7 @@ impl Carrier {
 
     /// The answer has begun, or a later request came on the same connection.
     #[inline(always)]
-    fn is_answered(&self) -> bool {
+    pub(crate) fn is_answered(&self) -> bool {
         match connection::peek(Sock(self.sock)) {
             Some(connection) => {
                 connection.token != self.cause.token || connection.direction == Direction::Outbound as u8
@@ -104,15 +107,20 @@ impl Carrier {
     }
 }
 
-/// What the current thread's context carries. A context that nobody was seen to make is its thread's only one.
+/// What the current thread's context carries.
 #[inline(always)]
 pub(crate) fn current(thread: Thread) -> Carrier {
-    let context = Context::current(thread);
+    in_context(Context::current(thread), thread)
+}
+
+/// What the context carries that the thread runs. One that nobody was seen to make is its thread's only one.
+#[inline(always)]
+pub(crate) fn in_context(context: Context, thread: Thread) -> Carrier {
     let carrier = match of(context) {
         None if context.is_task() => of(Context::thread(thread)),
         carrier => carrier,
     };
-    carrier.unwrap_or(Carrier::nothing(context, thread))
+    carrier.unwrap_or(Carrier::nothing(context.trail()))
 }
 
 #[inline(always)]
@@ -140,6 +148,7 @@ pub(crate) fn wake(context: Context, waker: Carrier) {
     if waker.cause.own == 0 {
         return;
     }
+    lineage::woken(context, waker);
     if of(context).is_none_or(|carrier| carrier.is_answered()) {
         set(context, waker.handed_on());
     }

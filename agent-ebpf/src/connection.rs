@@ -61,7 +61,10 @@ pub(crate) struct Connection {
     is_handed: u8,
     /// 1: requests of several causes were on their way at once; whose response is read cannot be told any more.
     is_shared: u8,
-    pad: [u8; 2],
+    /// Server end: calls that read since the last answer began.
+    reads: u8,
+    /// 1: `token` is that of the plaintext which will be read next.
+    is_expected: u8,
     /// Changes of direction, the first call's included.
     pub(crate) turns: u32,
     /// What is known of TLS on this connection.
@@ -120,6 +123,8 @@ impl Tls {
 #[derive(Clone, Copy)]
 struct Connect {
     cause: Cause,
+    /// Address of the task that did, 0: a thread.
+    task: u64,
     tid: u32,
     /// 1: the process was traced already, so that nothing was missed.
     traced: u32,
@@ -149,7 +154,8 @@ impl Connection {
             connect_seen: u8::from(connect_seen),
             is_handed: 0,
             is_shared: 0,
-            pad: [0; 2],
+            reads: 0,
+            is_expected: 0,
             turns: 0,
             tls: Tls::UNKNOWN,
         }
@@ -175,6 +181,7 @@ impl Connection {
         (self.inbound, self.outbound, self.last_cause) = (0, 0, Cause::NONE);
         (self.head_left, self.turns) = (0, 0);
         (self.direction, self.reported, self.connect_seen) = (Self::NO_DIRECTION, 0, 0);
+        (self.reads, self.is_expected) = (0, 0);
     }
 
     #[inline(always)]
@@ -205,7 +212,7 @@ impl Connection {
     #[inline(always)]
     pub(crate) fn cause_of_write(&mut self, thread: Thread, carried: Cause) -> Cause {
         // A task knows by itself whom it works for, and may have been given a connection that another one opened.
-        let is_task = carried.trail == Trail::Task as u32;
+        let is_task = carried.is_task();
         let first_of_opener = !is_task && self.outbound == 0 && self.connect_tid == thread.tid;
         // An event loop writes first when the connection is made, in a turn that has nothing to do with it.
         let of_opener = first_of_opener && (self.connect_cause.is_some() || process::has(thread.tgid, TRAIT_TURNS));
@@ -249,10 +256,42 @@ impl Connection {
         self.connect_seen != 0 && !self.tls.is_bound() && self.tls.calls < TLS_HELLO_CALLS_MAX
     }
 
+    /// Nothing went over it yet.
+    #[inline(always)]
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.inbound == 0 && self.outbound == 0
+    }
+
     /// Whoever writes next does so on behalf of this.
     #[inline(always)]
     pub(crate) fn hand(&mut self, cause: Cause) {
         (self.handed, self.is_handed) = (cause, 1);
+    }
+
+    /// Ciphertext came: what the thread makes before it asks for the plaintext is for the request that begins in it as
+    /// well. asyncio makes the task of a new connection when the handshake ends, which the first request may have come with.
+    #[inline(always)]
+    pub(crate) fn expect_plaintext(&mut self, sock: Sock, context: Context) {
+        if self.role == Role::Client as u8 || self.direction == Direction::Inbound as u8 {
+            return;
+        }
+        if self.is_expected == 0 {
+            (self.token, self.is_expected) = (carrier::mint(), 1);
+        }
+        carrier::set(context, Carrier::read(self.token, Trail::Task, sock));
+    }
+
+    /// Server end: the token of the only request that is not being answered yet. `None`: there is none, or it cannot be
+    /// told from more than one.
+    #[inline(always)]
+    pub(crate) fn only_waiting(&self) -> Option<u64> {
+        let is_waiting = self.role != Role::Client as u8 && self.direction == Direction::Inbound as u8;
+        if is_waiting && self.reads == 1 { Some(self.token) } else { None }
+    }
+
+    #[inline(always)]
+    pub(crate) fn inode(&self) -> u64 {
+        self.inode
     }
 
     /// Makes the context that read carry what it read. Returns the token of a request's bytes, 0 for a response.
@@ -268,20 +307,17 @@ impl Connection {
             }
             return 0;
         }
-        let token = if self.tls.is_bound() { carrier::mint_in_probe(thread.tid) } else { carrier::mint() };
-        self.token = token;
+        self.reads = if self.direction == Direction::Inbound as u8 { self.reads.saturating_add(1) } else { 1 };
+        if self.is_expected == 0 {
+            self.token = if self.tls.is_bound() { carrier::mint_in_probe(thread.tid) } else { carrier::mint() };
+        }
+        self.is_expected = 0;
+        let token = self.token;
         if before_context {
             pending::set(thread, Carrier::read(token, Trail::Task, sock));
             return token;
         }
-        let trail = if context.is_task() {
-            Trail::Task
-        } else if process::has(thread.tgid, TRAIT_TURNS) {
-            Trail::Turn
-        } else {
-            Trail::Thread
-        };
-        carrier::set(context, Carrier::read(token, trail, sock));
+        carrier::set(context, Carrier::read(token, context.trail(), sock));
         token
     }
 }
@@ -442,11 +478,24 @@ fn describe_unix(opened: &mut ConnectionOpened, sock: Sock) {
 #[inline(always)]
 pub(crate) fn connecting(sock: Sock, thread: Thread) {
     let traced = u32::from(process::is_target(thread.tgid));
-    let cause = if traced != 0 { carrier::current(thread).cause } else { Cause::NONE };
-    let connect = Connect { cause, tid: thread.tid, traced };
+    let (mut cause, mut task) = (Cause::NONE, 0);
+    if traced != 0 {
+        let context = Context::current(thread);
+        cause = carrier::in_context(context, thread).cause;
+        task = if context.is_task() { context.address() } else { 0 };
+    }
+    let connect = Connect { cause, task, tid: thread.tid, traced };
     if CONNECTS.insert(sock.0, connect, 0).is_err() {
         counter::bump(Counter::LostConnectionsFull);
     }
+}
+
+/// The task that made this socket connect.
+#[inline(always)]
+pub(crate) fn connecting_task(sock: Sock, tgid: u32) -> Option<Context> {
+    // SAFETY: copied at once.
+    let task = unsafe { CONNECTS.get(sock.0) }.map_or(0, |connect| connect.task);
+    if task == 0 { None } else { Some(Context::task(tgid, task)) }
 }
 
 /// A socket was accepted: whatever connected at this address before is gone.

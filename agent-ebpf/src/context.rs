@@ -3,9 +3,9 @@
 //! A goroutine, a CPython `Context`, else a thread. Finding one reads memory of the process; everything read is checked,
 //! so that a layout that we do not know gives a thread, never somebody else's context.
 
-use autospan_abi::PythonRuntime;
 use autospan_abi::limits::RUNTIMES_MAX;
-use autospan_abi::process::{TRAIT_GO, TRAIT_PYTHON};
+use autospan_abi::process::{TRAIT_GO, TRAIT_PYTHON, TRAIT_TURNS};
+use autospan_abi::{PythonRuntime, Trail};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::LruHashMap;
 
@@ -54,9 +54,39 @@ impl Context {
         if task == 0 { Self::thread(thread) } else { Self::task(thread.tgid, task) }
     }
 
+    /// All contexts of this one's process.
+    #[inline(always)]
+    pub(crate) fn process(self) -> Self {
+        Self { id: 0, tgid: self.tgid, kind: TASK }
+    }
+
     #[inline(always)]
     pub(crate) fn is_task(self) -> bool {
         self.kind == TASK
+    }
+
+    /// A CPython `Context`.
+    #[inline(always)]
+    pub(crate) fn is_python(self) -> bool {
+        self.is_task() && process::has(self.tgid, TRAIT_PYTHON)
+    }
+
+    /// Of a task: where its object is.
+    #[inline(always)]
+    pub(crate) fn address(self) -> u64 {
+        self.id
+    }
+
+    /// How far what it carries can be believed.
+    #[inline(always)]
+    pub(crate) fn trail(self) -> Trail {
+        if self.is_task() {
+            Trail::Task
+        } else if process::has(self.tgid, TRAIT_TURNS) {
+            Trail::Turn
+        } else {
+            Trail::Thread
+        }
     }
 }
 

@@ -17,6 +17,7 @@ mod debug;
 mod hooks;
 mod identity;
 mod kernel;
+mod lineage;
 mod pending;
 mod process;
 mod registers;

@@ -4,15 +4,18 @@
 //!
 //! - a system call on the connection, made inside a call of the library on the session;
 //! - where the library never sees the socket (memory BIOs: Node, asyncio): the library is asked to read right after the
-//!   same thread read ciphertext from the connection, and nobody else has asked since;
+//!   same context read ciphertext from the connection, and nobody else has asked since;
+//! - or the context that connected the socket, or the one that made it, asks a new session for its first message right
+//!   before that is sent;
 //! - `SSL_set_fd`.
 //!
 //! What contradicts a binding ends it, and then one piece of the second kind of evidence is not enough any more.
 
 use autospan_abi::limits::{
-    TLS_BINDINGS_MAX, TLS_CALLS_MAX, TLS_HELLO_CALLS_MAX, TLS_READ_KEPT_NS, TLS_READS_MAX, TLS_SESSIONS_MAX,
+    BEGINNINGS_MAX, TLS_BINDINGS_MAX, TLS_CALLS_MAX, TLS_HELLO_CALLS_MAX, TLS_READ_KEPT_NS, TLS_READS_MAX,
+    TLS_SESSIONS_MAX,
 };
-use autospan_abi::process::{TRAIT_GO, TRAIT_TLS};
+use autospan_abi::process::{TRAIT_GO, TRAIT_TLS, TRAIT_UVLOOP};
 use autospan_abi::{ConnectionClosed, Counter, Direction};
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::map;
@@ -22,9 +25,10 @@ use crate::call::{Call, Layout};
 use crate::capture::{self, Transfer};
 use crate::carrier::Cause;
 use crate::connection::{self, Connection, Tls};
+use crate::context::Context;
 use crate::kernel::{self, Sock, Socket};
 use crate::process::{self, Thread};
-use crate::{carrier, counter, pending};
+use crate::{carrier, counter, lineage, pending};
 
 /// Calls of TLS libraries in progress.
 #[map]
@@ -33,9 +37,13 @@ static TLS_CALLS: LruHashMap<Caller, TlsCall> = LruHashMap::with_max_entries(TLS
 #[map]
 static TLS_SESSIONS: LruHashMap<SessionKey, Session> = LruHashMap::with_max_entries(TLS_SESSIONS_MAX, 0);
 
-/// By thread: the connection whose ciphertext it read last, until a session is asked for the plaintext.
+/// By context: the connection whose ciphertext it read last, until a session is asked for the plaintext.
 #[map]
-static TLS_READS: LruHashMap<u32, CiphertextRead> = LruHashMap::with_max_entries(TLS_READS_MAX, 0);
+static TLS_READS: LruHashMap<Context, CiphertextRead> = LruHashMap::with_max_entries(TLS_READS_MAX, 0);
+
+/// By task: the session that it asked first, until the connection's first message is sent.
+#[map]
+static TLS_OFFERS: LruHashMap<Context, Offer> = LruHashMap::with_max_entries(BEGINNINGS_MAX, 0);
 
 /// Who makes a call of a library: a goroutine by its g where the process is a Go program, else a thread.
 #[repr(C)]
@@ -102,6 +110,25 @@ struct CiphertextRead {
 
 impl CiphertextRead {
     /// Another connection's was still waiting for its session: who reads first and decrypts later leaves no evidence.
+    const SEVERAL: u64 = 0;
+
+    #[inline(always)]
+    fn is_fresh(&self, now: u64) -> bool {
+        now - self.at <= TLS_READ_KEPT_NS
+    }
+}
+
+/// A session without a connection was asked for something to send.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Offer {
+    /// Or [`Offer::SEVERAL`].
+    session: u64,
+    at: u64,
+}
+
+impl Offer {
+    /// Another session's was not sent yet.
     const SEVERAL: u64 = 0;
 
     #[inline(always)]
@@ -181,18 +208,24 @@ pub(crate) fn enter(caller: Caller, thread: Thread, mut call: TlsCall) {
         return;
     }
     let key = SessionKey { session: call.session, tgid: thread.tgid, pad: 0 };
+    let context = Context::current(thread);
     if call.stack != 0 {
         // Some programs offer what they want to write before anything else, and the handshake goes on inside that.
         let first_write = call.direction == Direction::Outbound as u8;
-        if !first_write || TLS_SESSIONS.get_ptr(key).is_none() {
-            follows_read(key, thread, first_write);
+        let is_new = TLS_SESSIONS.get_ptr(key).is_none();
+        if !first_write || is_new {
+            follows_read(key, context, thread, first_write);
+        }
+        if is_new && context.is_python() {
+            offer(call.session, context);
         }
     }
-    let carrier = carrier::current(thread);
+    let carrier = carrier::in_context(context, thread);
     call.carried = carrier.cause;
     if call.direction == Direction::Outbound as u8
         && let Some(connection) = connection_of(key, thread)
     {
+        lineage::works(context);
         call.carried = carrier.cause_on(Sock(socket_of(key).0));
         call.cause = connection.cause_of_write(thread, call.carried);
         call.cause_known = 1;
@@ -319,6 +352,9 @@ fn observe(connection: *mut Connection, call: *const Call, thread: u64) -> u64 {
         }
         connection.tls.state = Tls::SEEN;
         connection.tls.calls = 0;
+        if call.direction == Direction::Outbound as u8 {
+            begins(connection, call, thread);
+        }
     }
     counter::bump(Counter::TlsCiphertextCalls);
     if connection.tls.calls < TLS_HELLO_CALLS_MAX && connection.tls.cipher == 0 {
@@ -333,7 +369,7 @@ fn observe(connection: *mut Connection, call: *const Call, thread: u64) -> u64 {
     });
     match session {
         Some(session) => proves(SessionKey { session, tgid: thread.tgid, pad: 0 }, connection, call.socket(), thread),
-        None if call.direction == Direction::Inbound as u8 && !go => remember_read(call.socket(), thread),
+        None if call.direction == Direction::Inbound as u8 && !go => remember_read(connection, call.socket(), thread),
         None => {}
     }
     u64::from(connection.tls.is_bound())
@@ -404,16 +440,61 @@ fn look_for_hello(connection: &mut Connection, call: &Call) {
 }
 
 #[inline(always)]
-fn remember_read(socket: Socket, thread: Thread) {
+fn remember_read(connection: &mut Connection, socket: Socket, thread: Thread) {
+    // uvloop reads before it enters the context that the read is for.
+    let before_context = process::has(thread.tgid, TRAIT_UVLOOP);
+    let context = if before_context { Context::thread(thread) } else { Context::current(thread) };
     // SAFETY: the helper has no preconditions.
-    let mut read = CiphertextRead { sock: socket.sock.0, inode: socket.inode, at: unsafe { bpf_ktime_get_ns() } };
-    // SAFETY: only this thread writes its entry.
-    if unsafe { TLS_READS.get(thread.tid) }.is_some_and(|last| last.sock != read.sock && last.is_fresh(read.at)) {
+    let now = unsafe { bpf_ktime_get_ns() };
+    store_read(context, CiphertextRead { sock: socket.sock.0, inode: socket.inode, at: now });
+    if connection.tls.is_bound() && context.is_python() {
+        connection.expect_plaintext(socket.sock, context);
+    }
+}
+
+#[inline(always)]
+fn store_read(context: Context, mut read: CiphertextRead) {
+    // SAFETY: only the thread that runs the context writes its entry.
+    if unsafe { TLS_READS.get(context) }.is_some_and(|last| last.sock != read.sock && last.is_fresh(read.at)) {
         read.sock = CiphertextRead::SEVERAL;
     }
-    if TLS_READS.insert(thread.tid, read, 0).is_err() {
+    if TLS_READS.insert(context, read, 0).is_err() {
         counter::bump(Counter::LostTlsFull);
     }
+}
+
+#[inline(always)]
+fn take_read(context: Context) -> Option<CiphertextRead> {
+    // SAFETY: only the thread that runs the context writes its entry; copied before it is removed.
+    let read = unsafe { TLS_READS.get(context) }.copied()?;
+    let _ = TLS_READS.remove(context);
+    Some(read)
+}
+
+/// The thread enters a context: what it read before was for that one.
+#[inline(always)]
+pub(crate) fn entered(context: Context, thread: Thread) {
+    if let Some(read) = take_read(Context::thread(thread)) {
+        store_read(context, read);
+    }
+}
+
+/// A context was made where another one may have been before.
+#[inline(always)]
+pub(crate) fn made(context: Context) {
+    let _ = TLS_READS.remove(context);
+    let _ = TLS_OFFERS.remove(context);
+}
+
+#[inline(always)]
+fn offer(session: u64, context: Context) {
+    // SAFETY: the helper has no preconditions.
+    let mut offer = Offer { session, at: unsafe { bpf_ktime_get_ns() } };
+    // SAFETY: copied at once.
+    if unsafe { TLS_OFFERS.get(context) }.is_some_and(|last| last.session != session && last.is_fresh(offer.at)) {
+        offer.session = Offer::SEVERAL;
+    }
+    let _ = TLS_OFFERS.insert(context, offer, 0);
 }
 
 // === evidence ===
@@ -427,13 +508,37 @@ fn proves(key: SessionKey, connection: &mut Connection, socket: Socket, thread: 
     bind(key, connection, socket, thread, Standing::Proven);
 }
 
-/// A session is about to decrypt. If the thread has just read ciphertext, it is this session's. `first_write`: only if that
+/// A new connection sends its first message. If one session was asked for its first by the context that connected, or by
+/// the one that made that, it is this session's.
+#[inline(always)]
+fn begins(connection: &mut Connection, call: &Call, thread: Thread) {
+    if !connection.is_new() || !connection.is_untouched() {
+        return;
+    }
+    let Some(connecting) = connection::connecting_task(Sock(call.sock), thread.tgid) else { return };
+    let made_by = lineage::maker(connecting);
+    let session = take_offer(connecting).or_else(|| take_offer(Context::task(thread.tgid, made_by)));
+    if let Some(session) = session {
+        let key = SessionKey { session, tgid: thread.tgid, pad: 0 };
+        bind(key, connection, call.socket(), thread, Standing::Bound);
+    }
+}
+
+#[inline(always)]
+fn take_offer(context: Context) -> Option<u64> {
+    // SAFETY: copied before it is removed.
+    let offer = unsafe { TLS_OFFERS.get(context) }.copied()?;
+    let _ = TLS_OFFERS.remove(context);
+    // SAFETY: the helper has no preconditions.
+    let is_fresh = offer.is_fresh(unsafe { bpf_ktime_get_ns() });
+    if is_fresh && offer.session != Offer::SEVERAL { Some(offer.session) } else { None }
+}
+
+/// A session is about to decrypt. If the context has just read ciphertext, it is this session's. `first_write`: only if that
 /// was part of a handshake which was seen from its start.
 #[inline(always)]
-fn follows_read(key: SessionKey, thread: Thread, first_write: bool) {
-    // SAFETY: only this thread writes its entry; copied before it is removed.
-    let Some(read) = (unsafe { TLS_READS.get(thread.tid) }).copied() else { return };
-    let _ = TLS_READS.remove(thread.tid);
+fn follows_read(key: SessionKey, context: Context, thread: Thread, first_write: bool) {
+    let Some(read) = take_read(context) else { return };
     // SAFETY: the helper has no preconditions.
     if !read.is_fresh(unsafe { bpf_ktime_get_ns() }) || read.sock == CiphertextRead::SEVERAL {
         return;

@@ -17,7 +17,7 @@ pub const POLICIES_MAX: u32 = 16_384;
 /// Threads inside a traced system call at once.
 pub const CALLS_MAX: u32 = 8_192;
 /// Execution contexts that carry a token at once (LRU).
-pub const CARRIERS_MAX: u32 = 24_576;
+pub const CARRIERS_MAX: u32 = 16_384;
 /// Listening sockets known, by network namespace and port.
 pub const LISTENERS_MAX: u32 = 4_096;
 /// Highest pid + 1 (`PID_MAX_LIMIT` of 64-bit kernels). The process table has a byte for each pid below the lesser of
@@ -28,6 +28,10 @@ pub const CONNECTS_MAX: u32 = 16_384;
 
 /// Processes whose language runtime is known in detail (LRU).
 pub const RUNTIMES_MAX: u32 = 1_024;
+/// CPython contexts whose maker and connection are known (LRU).
+pub const LINEAGES_MAX: u32 = 4_096;
+/// Threads that are setting up a connection, and contexts whose TLS session has not sent its first message yet (LRU of each).
+pub const BEGINNINGS_MAX: u32 = 1_024;
 /// Work handed from one context to another and not taken yet, of each kind (LRU).
 pub const HANDOVERS_MAX: u32 = 2_048;
 /// Threads that are mapping a file executable at once (LRU).
@@ -36,7 +40,7 @@ pub const MAPPINGS_MAX: u32 = 1_024;
 pub const TLS_CALLS_MAX: u32 = 2_048;
 /// TLS sessions bound to a connection, or about to be (LRU).
 pub const TLS_SESSIONS_MAX: u32 = 8_192;
-/// Threads that read ciphertext which no TLS call has consumed yet (LRU).
+/// Contexts that read ciphertext which no TLS call has consumed yet (LRU).
 pub const TLS_READS_MAX: u32 = 2_048;
 /// How often one connection's plaintext is tied to a TLS session before it is left alone.
 pub const TLS_BINDINGS_MAX: u8 = 4;

@@ -4,6 +4,7 @@ mod go_runtime;
 mod go_tls;
 mod listen;
 mod mappings;
+mod options;
 mod processes;
 mod python;
 mod reads;

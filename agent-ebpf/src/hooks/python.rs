@@ -5,17 +5,18 @@ use aya_ebpf::macros::{uprobe, uretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 
 use crate::capture::read_user;
-use crate::carrier;
 use crate::context::{self, Context};
-use crate::pending;
 use crate::process;
+use crate::{carrier, lineage, pending, tls};
 
 /// Return of `PyContext_CopyCurrent() -> Context *`: the new one inherits.
 #[uretprobe]
 pub fn python_context_copied(ctx: RetProbeContext) -> u32 {
     let (Some(thread), made) = (process::current_target(), ctx.ret::<u64>()) else { return 0 };
     if made != 0 {
-        carrier::set(Context::task(thread.tgid, made), carrier::current(thread).handed_on());
+        let (made, maker) = (Context::task(thread.tgid, made), Context::current(thread));
+        tls::made(made);
+        carrier::set(made, lineage::made(made, maker, thread, carrier::in_context(maker, thread)));
     }
     0
 }
@@ -27,6 +28,8 @@ pub fn python_context_copied(ctx: RetProbeContext) -> u32 {
 pub fn python_context_entered(ctx: ProbeContext) -> u32 {
     let (Some(thread), Some(entered)) = (process::current_target(), ctx.arg::<u64>(0)) else { return 0 };
     let context = Context::task(thread.tgid, entered);
+    tls::entered(context, thread);
+    lineage::entered(thread);
     match pending::take(thread) {
         Some(read) => carrier::set(context, read),
         None => carrier::forget_read(context),

@@ -94,6 +94,13 @@ pub(crate) const PLANS: &[Plan] = &[
         preferred: &[],
         needs_offsets: false,
     },
+    Plan {
+        capability: "connection setup",
+        without: "nothing is missed, but calls of aiohttp on uvloop have no parent where several requests are in flight",
+        attachments: &[("enter_setsockopt", Hook::Tracepoint("syscalls", "sys_enter_setsockopt"))],
+        preferred: &[],
+        needs_offsets: true,
+    },
     syscall!("listen", "listen", "enter_listen", "exit_listen", "new servers are found by the next scan of /proc"),
     Plan {
         capability: "accept",

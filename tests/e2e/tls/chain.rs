@@ -58,6 +58,12 @@ fn fastapi_uvloop_aiohttp() -> Result<()> {
     three_services([App::FastApi, App::FastApiUvloop, App::AiohttpUvloop])
 }
 
+#[test]
+fn aiohttp_uvloop_aiohttp_flask() -> Result<()> {
+    needs_root!();
+    three_services([App::AiohttpUvloop, App::Aiohttp, App::FlaskSync])
+}
+
 /// TLS ends at nginx and begins there anew.
 #[test]
 fn nginx_to_gunicorn_by_tls() -> Result<()> {

@@ -187,3 +187,16 @@ fn fifty_calls_at_once_by_aiohttp_on_uvloop() -> Result<()> {
     needs_root!();
     fan(App::AiohttpUvloop)
 }
+
+#[test]
+fn fifty_calls_at_once_by_aiohttp_on_asyncio() -> Result<()> {
+    needs_root!();
+    fan(App::Aiohttp)
+}
+
+/// Its streams read for all connections first, and only then look inside.
+#[test]
+fn fifty_calls_at_once_by_httpx() -> Result<()> {
+    needs_root!();
+    fan(App::FastApi)
+}

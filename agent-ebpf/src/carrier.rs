@@ -1,12 +1,14 @@
 //! Which request an execution context is working for: the token of the bytes it read last, or that it was handed.
 //!
 //! - Reading a request's bytes sets the carrier of the context that read them.
-//! - A context that is made inherits the carrier of the one that makes it.
+//! - A context that is made inherits the carrier of the one that makes it. So does a thread; whether that meant anything shows
+//!   when it ends.
 //! - A context that is woken by the one that has just read a request takes its carrier over, unless its own request has
 //!   not been answered yet: locks and pools wake strangers.
 //! - A plain thread that reads a response gets back the cause of the request it answers.
 
 use autospan_abi::limits::CARRIERS_MAX;
+use autospan_abi::process::TRAIT_GO;
 use autospan_abi::{Counter, Direction, Trail};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::LruHashMap;
@@ -14,7 +16,7 @@ use aya_ebpf::maps::LruHashMap;
 use crate::context::Context;
 use crate::identity::{self, Kind};
 use crate::kernel::Sock;
-use crate::process::Thread;
+use crate::process::{self, Thread};
 use crate::{connection, counter, lineage};
 
 /// No entry: the context works for nobody we know.
@@ -95,6 +97,21 @@ impl Carrier {
         Self { cause: Cause { own: 0, ..self.cause }, sock: self.sock }
     }
 
+    /// The same, in the hands of a thread that is made. What is known of the turn of an event loop says nothing of its threads.
+    #[inline(always)]
+    fn spawned(self) -> Self {
+        let trail = if self.cause.trail == Trail::Thread as u32 {
+            Trail::Spawned
+        } else if self.cause.trail == Trail::Task as u32 {
+            Trail::SpawnedByTask
+        } else if self.cause.trail == Trail::Spawned as u32 || self.cause.trail == Trail::SpawnedByTask as u32 {
+            return self.handed_on();
+        } else {
+            return Self::NONE;
+        };
+        Self { cause: Cause { token: self.cause.token, trail: trail as u32, own: 0 }, sock: self.sock }
+    }
+
     /// The answer has begun, or a later request came on the same connection.
     #[inline(always)]
     pub(crate) fn is_answered(&self) -> bool {
@@ -152,6 +169,22 @@ pub(crate) fn wake(context: Context, waker: Carrier) {
     if of(context).is_none_or(|carrier| carrier.is_answered()) {
         set(context, waker.handed_on());
     }
+}
+
+/// `maker` made a thread. In Go, threads are nobody's.
+#[inline(always)]
+pub(crate) fn spawned(thread: Thread, maker: Thread) {
+    if !process::has(maker.tgid, TRAIT_GO) {
+        set(Context::thread(thread), current(maker).spawned());
+    }
+}
+
+/// The thread carries what it had from its start.
+#[inline(always)]
+pub(crate) fn is_spawned(thread: Thread) -> bool {
+    of(Context::thread(thread)).is_some_and(|carrier| {
+        carrier.cause.trail == Trail::Spawned as u32 || carrier.cause.trail == Trail::SpawnedByTask as u32
+    })
 }
 
 #[inline(always)]

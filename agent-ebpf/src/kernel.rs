@@ -37,10 +37,10 @@ static CONFIG: KernelConfig = KernelConfig {
             unix_address_len: A,
             unix_address_name: A,
             task_tgid: A,
+            task_pid: A,
             task_signal: A,
             signal_live: A,
             task_thread_pointer: A,
-            pad: 0,
         }
     },
     agent_tgid: 0,
@@ -289,6 +289,12 @@ impl UnixAddress {
 #[inline(always)]
 pub(crate) fn task_tgid(task: u64) -> Option<u32> {
     read(task, config!(offsets.task_tgid))
+}
+
+/// Thread that a `struct task_struct` is.
+#[inline(always)]
+pub(crate) fn task_tid(task: u64) -> Option<u32> {
+    read(task, config!(offsets.task_pid))
 }
 
 /// Whether the current thread is the last one of its process, on its way out.

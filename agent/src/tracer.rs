@@ -176,7 +176,7 @@ impl Tracer {
                 self.lifecycle.push(Lifecycle::Exited { pid: event.tgid });
             }
             EventKind::CodeMapped => self.mapped(event.tgid),
-            EventKind::Data(_) | EventKind::Closed { .. } => {}
+            EventKind::Data(_) | EventKind::Closed { .. } | EventKind::ThreadExited => {}
         }
     }
 

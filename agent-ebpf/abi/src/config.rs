@@ -33,10 +33,10 @@ pub struct KernelOffsets {
     pub unix_address_len: u32,
     pub unix_address_name: u32,
     pub task_tgid: u32,
+    pub task_pid: u32,
     pub task_signal: u32,
     pub signal_live: u32,
     pub task_thread_pointer: u32,
-    pub pad: u32,
 }
 
 impl KernelOffsets {

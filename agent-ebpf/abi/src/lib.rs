@@ -23,4 +23,4 @@ pub use record::{
 pub use runtime::PythonRuntime;
 
 /// Version of everything in this crate.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;

@@ -33,6 +33,7 @@ pub enum RecordKind {
     ProcessExited = 6,
     ListenStarted = 7,
     CodeMapped = 8,
+    ThreadExited = 9,
 }
 
 impl RecordKind {
@@ -46,6 +47,7 @@ impl RecordKind {
             6 => Self::ProcessExited,
             7 => Self::ListenStarted,
             8 => Self::CodeMapped,
+            9 => Self::ThreadExited,
             _ => return None,
         })
     }
@@ -166,7 +168,7 @@ const _: () = assert!(size_of::<Data>() == 24 + 40 + 16);
 impl Data {
     pub const FLAG_SEQUENCE: u8 = 1;
     /// Above the flags: the [`Trail`] of `cause`.
-    pub const TRAIL_SHIFT: u32 = 6;
+    pub const TRAIL_SHIFT: u32 = 4;
 }
 
 /// How a token came to the context that carried it: how far it can be believed.
@@ -183,6 +185,11 @@ pub enum Trail {
     /// The same, and this is the first thing that is written on a connection after a response came on it in this very turn:
     /// whoever waited for the connection may be somebody else. So it may be for all that follows from it.
     Reuse = 3,
+    /// The thread was made by one that carried it as [`Trail::Thread`]. It may be one of a pool's, which works for others as
+    /// well: its end tells.
+    Spawned = 4,
+    /// The same, made by one that carried it as [`Trail::Task`].
+    SpawnedByTask = 5,
 }
 
 impl Trail {
@@ -191,8 +198,14 @@ impl Trail {
             1 => Self::Task,
             2 => Self::Turn,
             3 => Self::Reuse,
+            4 => Self::Spawned,
+            5 => Self::SpawnedByTask,
             _ => Self::Thread,
         }
+    }
+
+    pub const fn is_spawned(self) -> bool {
+        matches!(self, Self::Spawned | Self::SpawnedByTask)
     }
 }
 
@@ -218,5 +231,5 @@ pub struct ListenStarted {
     pub inode: u64,
 }
 const _: () = assert!(size_of::<ListenStarted>() == 40);
-// `ProcessExecuted`, `ProcessExited` and `CodeMapped` (a file was mapped executable: a library was loaded) are a bare
-// `RecordHeader`.
+// `ProcessExecuted`, `ProcessExited`, `CodeMapped` (a file was mapped executable: a library was loaded) and `ThreadExited` (of a
+// thread that was made on behalf of a request) are a bare `RecordHeader`.

@@ -12,8 +12,12 @@ use crate::{call, carrier, kernel, ring};
 #[raw_tracepoint(tracepoint = "sched_process_fork")]
 pub fn process_fork(ctx: RawTracePointContext) -> i32 {
     let Some(parent) = process::current_target() else { return 0 };
-    let Some(child_tgid) = kernel::task_tgid(ctx.arg::<u64>(1)) else { return 0 };
+    let child = ctx.arg::<u64>(1);
+    let Some(child_tgid) = kernel::task_tgid(child) else { return 0 };
     if child_tgid == parent.tgid {
+        if let Some(tid) = kernel::task_tid(child) {
+            carrier::spawned(Thread { tgid: child_tgid, tid }, parent);
+        }
         return 0;
     }
     if kernel::flag(KernelConfig::FLAG_FOLLOW_FORKS) {
@@ -44,6 +48,9 @@ pub fn process_exec(_: RawTracePointContext) -> i32 {
 pub fn process_exit(_: RawTracePointContext) -> i32 {
     let thread = Thread::current();
     if process::is_target(thread.tgid) {
+        if carrier::is_spawned(thread) {
+            emit_header(RecordKind::ThreadExited, thread);
+        }
         carrier::forget(Context::thread(thread));
         call::forget(thread.tid);
     }

@@ -192,8 +192,8 @@ pub(crate) fn decide(
 ) -> Result<(ExchangeId, Evidence), RootReason> {
     // Tasks and turns are one request's alone.
     let exact = match trail {
-        Trail::Thread => None,
-        Trail::Task => Some(Evidence::Task),
+        Trail::Thread | Trail::Spawned => None,
+        Trail::Task | Trail::SpawnedByTask => Some(Evidence::Task),
         Trail::Turn => Some(Evidence::Turn),
         Trail::Reuse => return reuse(process, carried, now),
     };

@@ -66,6 +66,8 @@ pub struct Engine {
     processes: HashMap<u32, ProcessState>,
     /// Requests in flight by the thread that read them.
     threads: HashMap<u32, InFlight>,
+    /// Calls by the thread whose end shows whether it worked for their parent alone.
+    spawned: HashMap<u32, Vec<ExchangeId>>,
     exchanges: Exchanges,
     joins: Joins,
     pools: Pools,
@@ -111,6 +113,7 @@ impl Engine {
             unix_links: BTreeSet::new(),
             processes: HashMap::new(),
             threads: HashMap::new(),
+            spawned: HashMap::new(),
             exchanges: Exchanges::default(),
             joins: Joins::default(),
             pools: Pools::default(),
@@ -198,7 +201,7 @@ impl Engine {
     }
 
     /// Entries of each table: all but connections, processes and pools are empty at rest.
-    pub fn table_sizes(&self) -> [(&'static str, usize); 8] {
+    pub fn table_sizes(&self) -> [(&'static str, usize); 9] {
         [
             ("connections", self.links.len()),
             ("processes", self.processes.len()),
@@ -207,6 +210,7 @@ impl Engine {
             ("joins", self.joins.len()),
             ("pools", self.pools.len()),
             ("threads", self.threads.len()),
+            ("spawned", self.spawned.len()),
             ("timers", self.timers.len()),
         ]
     }
@@ -239,6 +243,7 @@ impl Engine {
                 self.ended(connection, at, tgid, tid, [inbound_bytes, outbound_bytes]);
             }
             EventKind::Exited => self.exited(tgid, at),
+            EventKind::ThreadExited => self.thread_exited(tid),
             EventKind::Executed => drop(self.processes.remove(&tgid)),
             EventKind::Forked { child_tgid } => self.forked(tgid, child_tgid),
             EventKind::Listening { .. } | EventKind::CodeMapped => {}
@@ -366,7 +371,7 @@ impl Engine {
             self.timers.pop();
             match timer {
                 Timer::Decide(id) => self.decide_context(id),
-                Timer::Forget(id) => self.forget(id),
+                Timer::Forget(id) => self.forget_decided(id),
             }
         }
     }

@@ -38,6 +38,8 @@ pub enum EventKind<'a> {
     },
     /// A file was mapped executable.
     CodeMapped,
+    /// A thread ended that was made on behalf of a request.
+    ThreadExited,
 }
 
 /// See [`autospan_abi::ConnectionOpened`].
@@ -142,6 +144,7 @@ impl<'a> Event<'a> {
                 EventKind::Listening { netns, port, inode: f.u64()? }
             }
             RecordKind::CodeMapped => EventKind::CodeMapped,
+            RecordKind::ThreadExited => EventKind::ThreadExited,
         };
         Ok(Self { at, tgid, tid, kind })
     }

@@ -11,6 +11,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use hashbrown::HashMap;
 
 /// Tokens of a request's body that are remembered: the carrier of a thread is always its latest.
@@ -38,8 +39,14 @@ pub(crate) struct Exchange {
     /// Server: what went on from the turn of a response to it may have been another request.
     pub(crate) reuse_doubted: bool,
     pub(crate) join: Option<Key>,
+    /// Client: the thread that calls was made for the parent, as far as the thread's end will show.
+    pub(crate) awaits_exit: bool,
     /// Decided once, when records that could change it have all arrived.
     pub(crate) context: Option<Context>,
+    /// The context could be decided but for another's.
+    pub(crate) is_due: bool,
+    /// Exchanges whose contexts are decided after this one's.
+    pub(crate) dependents: Vec<ExchangeId>,
     head_token: u64,
     body_tokens: [u64; BODY_TOKENS_MAX],
     body_token_count: usize,
@@ -94,11 +101,21 @@ impl Exchange {
             open_calls: 0,
             reuse_doubted: false,
             join: Key::new(connection, origin.sequence),
+            awaits_exit: false,
             context: None,
+            is_due: false,
+            dependents: Vec::new(),
             head_token: 0,
             body_tokens: [0; BODY_TOKENS_MAX],
             body_token_count: 0,
         }
+    }
+}
+
+impl Exchange {
+    /// Whether the thread that called was there for the parent alone is not known.
+    pub(crate) fn is_not_proven(&mut self) {
+        (self.awaits_exit, self.parent) = (false, Err(RootReason::Ambiguous));
     }
 }
 

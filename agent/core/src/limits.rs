@@ -22,6 +22,10 @@ pub const PENDING_BYTES_MAX: usize = 16 << 20;
 pub const HELD_BYTES_MAX: usize = 32 << 20;
 /// How long records may arrive out of order, and so how long after its start an exchange's parent is decided.
 pub const SETTLE_NS: u64 = 100_000_000;
+/// How long after its start a call of a thread that was made for a request waits for the thread's end, which shows its parent.
+pub const EXIT_AWAITED_NS: u64 = 10_000_000_000;
+/// Calls of one such thread that wait; with more, it is one of a pool's.
+pub const EXIT_AWAITED_MAX: usize = 16;
 /// A connection without traffic and without an exchange in flight is forgotten after this time.
 pub const CONNECTION_IDLE_NS: u64 = 600_000_000_000;
 /// A connection without traffic is forgotten after this time even if a message on it is awaited: its end was lost.

@@ -39,10 +39,10 @@ pub(crate) const NONE: KernelOffsets = KernelOffsets {
     unix_address_len: ABSENT,
     unix_address_name: ABSENT,
     task_tgid: ABSENT,
+    task_pid: ABSENT,
     task_signal: ABSENT,
     signal_live: ABSENT,
     task_thread_pointer: ABSENT,
-    pad: 0,
 };
 
 /// # Errors
@@ -79,9 +79,9 @@ pub(crate) fn find(btf: &Btf) -> Result<KernelOffsets, BtfError> {
         unix_address_len: optional("unix_address", "len"),
         unix_address_name: optional("unix_address", "name"),
         task_tgid: btf.offset("task_struct", "tgid")?,
+        task_pid: btf.offset("task_struct", "pid")?,
         task_signal: btf.offset("task_struct", "signal")?,
         signal_live: btf.offset("signal_struct", "live")?,
         task_thread_pointer: optional("task_struct", THREAD_POINTER),
-        pad: 0,
     })
 }

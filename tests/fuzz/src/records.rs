@@ -102,7 +102,7 @@ impl Maker {
             entered: self.now.saturating_sub(1_000),
             token: if inbound { self.tokens } else { 0 },
             cause: if inbound { 0 } else { self.carriers[thread] },
-            trail: autospan_abi::Trail::from_u8((a & 3) as u8),
+            trail: autospan_abi::Trail::from_u8((a & 7) as u8),
             sequence: (a & 1 == 0).then_some(start as u32),
             total,
             head,
@@ -121,7 +121,7 @@ fn opened(c: usize, a: u16) -> Opened<'static> {
         Ends::Inet { local: (ip, local), remote: (ip, remote) }
     };
     let connection = c as u64 + 1;
-    let role = Role::from_u8((a & 3) as u8);
+    let role = Role::from_u8((a & 7) as u8);
     Opened {
         connection,
         sock: connection,

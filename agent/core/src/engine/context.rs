@@ -1,19 +1,64 @@
 //! From exchanges to spans: the place in a trace, then the attributes.
 
-use super::{Engine, Output};
+use super::{Engine, Output, Timer};
 use crate::causality::{Evidence, ExchangeId, RootReason};
 use crate::counter::Counter;
 use crate::exchange::{Context, Exchange};
+use crate::limits::{EXIT_AWAITED_MAX, EXIT_AWAITED_NS};
 use crate::protocol::{RequestHead, ResponseHead};
 use crate::semconv::http;
 use crate::span::{Attribute, Parent, Span, SpanKind};
 use crate::trace_context::{TraceContext, extract};
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+use hashbrown::hash_map::Entry;
 
 impl Engine {
-    /// Every record that could change the exchange's parent has arrived: decide it.
+    /// Every record that could change the exchange's parent has arrived: decide it, and what waits for it.
     pub(super) fn decide_context(&mut self, id: ExchangeId) {
+        self.decide_all(vec![id]);
+    }
+
+    pub(super) fn decide_all(&mut self, mut ids: Vec<ExchangeId>) {
+        while let Some(id) = ids.pop() {
+            ids.append(&mut self.decide_one(id));
+        }
+    }
+
+    /// Returns the exchanges that waited for this one.
+    fn decide_one(&mut self, id: ExchangeId) -> Vec<ExchangeId> {
+        let Some(exchange) = self.exchanges.get_mut(id).filter(|exchange| exchange.context.is_none()) else {
+            return Vec::new();
+        };
+        exchange.is_due = true;
+        let Some(exchange) = self.exchanges.get(id) else { return Vec::new() };
+        let (since, awaits_exit) = (exchange.origin.at, exchange.awaits_exit);
+        if let Some(other) = self.undecided_before(exchange).and_then(|other| self.exchanges.get_mut(other)) {
+            other.dependents.push(id);
+            if awaits_exit {
+                self.timers.push(Reverse((since.saturating_add(EXIT_AWAITED_NS), Timer::Decide(id))));
+            }
+            return Vec::new();
+        }
+        self.decide(id);
+        self.exchanges.get_mut(id).map(|exchange| core::mem::take(&mut exchange.dependents)).unwrap_or_default()
+    }
+
+    /// The exchange that has to be decided, or to end, first.
+    fn undecided_before(&self, exchange: &Exchange) -> Option<ExchangeId> {
+        let before = match exchange.kind {
+            SpanKind::Server => self.client_end(exchange),
+            SpanKind::Client => exchange.parent.ok().and_then(|(parent, _)| self.exchanges.get(parent)),
+        };
+        let may_exit = exchange.awaits_exit && self.now < exchange.origin.at.saturating_add(EXIT_AWAITED_NS);
+        before.filter(|before| before.context.is_none() || may_exit).map(|before| before.id)
+    }
+
+    fn decide(&mut self, id: ExchangeId) {
+        self.await_exit_no_more(id);
         let Some(exchange) = self.exchanges.get(id) else { return };
         let context = match exchange.kind {
             SpanKind::Server => self.server_context(exchange),
@@ -35,6 +80,51 @@ impl Engine {
             exchange.context = Some(context);
         }
         self.emit_if_ready(id);
+    }
+
+    // === threads that are made for a request ===
+
+    /// A thread that was made on behalf of a request may work for that one alone, or be one of a pool's from then on. If it ends
+    /// while the request is known, it was the former.
+    pub(super) fn await_exit(&mut self, call: &mut Exchange) {
+        let by_carrier = matches!(call.parent, Ok((_, Evidence::Thread | Evidence::Task)));
+        if !by_carrier || !call.origin.trail.is_spawned() {
+            return;
+        }
+        let calls = self.spawned.entry(call.origin.tid).or_default();
+        calls.push(call.id);
+        call.awaits_exit = true;
+        if calls.len() > EXIT_AWAITED_MAX {
+            // So many calls: it is one of a pool's.
+            call.is_not_proven();
+            self.exit_shows(call.origin.tid, Exchange::is_not_proven);
+        }
+    }
+
+    pub(super) fn thread_exited(&mut self, tid: u32) {
+        self.exit_shows(tid, |call| call.awaits_exit = false);
+    }
+
+    fn exit_shows(&mut self, tid: u32, what: fn(&mut Exchange)) {
+        for id in self.spawned.remove(&tid).unwrap_or_default() {
+            let Some(call) = self.exchanges.get_mut(id) else { continue };
+            what(call);
+            if call.is_due {
+                self.decide_context(id);
+            }
+        }
+    }
+
+    /// The thread did not end in time, or the call is dropped.
+    pub(super) fn await_exit_no_more(&mut self, id: ExchangeId) {
+        let Some(call) = self.exchanges.get_mut(id).filter(|call| call.awaits_exit) else { return };
+        call.is_not_proven();
+        if let Entry::Occupied(mut calls) = self.spawned.entry(call.origin.tid) {
+            calls.get_mut().retain(|other| *other != id);
+            if calls.get().is_empty() {
+                calls.remove();
+            }
+        }
     }
 
     /// The client end on this host, unless a header says that the request belongs to another trace than that.

@@ -66,6 +66,7 @@ impl Engine {
         let carried = self.carried(&exchange.origin);
         self.note_call(&exchange.origin, carried);
         exchange.parent = self.parent_of(&exchange, carried);
+        self.await_exit(&mut exchange);
         exchange.waiting = match (exchange.parent, carried) {
             (Ok((parent, _)), _) => Some(parent),
             (Err(_), Carried::Open { id, .. }) => Some(id),
@@ -258,11 +259,21 @@ impl Engine {
         self.forget(id);
     }
 
-    pub(super) fn forget(&mut self, id: ExchangeId) {
+    /// Forgets the exchange, later if its context waits for another's.
+    pub(super) fn forget_decided(&mut self, id: ExchangeId) {
+        if self.exchanges.get(id).is_some_and(|exchange| exchange.context.is_none()) {
+            return self.start_timer(self.now, Timer::Forget(id));
+        }
+        self.forget(id);
+    }
+
+    fn forget(&mut self, id: ExchangeId) {
+        self.await_exit_no_more(id);
         let Some(exchange) = self.exchanges.remove(id) else { return };
         if let (SpanKind::Client, Some(key)) = (exchange.kind, exchange.join) {
             self.joins.remove(&key, id);
         }
+        self.decide_all(exchange.dependents);
     }
 
     /// Nothing was heard of the connection for so long that what is awaited on it must have been lost.

@@ -24,7 +24,7 @@ impl Event<'_> {
             }
             EventKind::Data(data) => w.data(data),
             EventKind::Forked { child_tgid } => w.u32s(&[*child_tgid, 0]),
-            EventKind::Executed | EventKind::Exited | EventKind::CodeMapped => {}
+            EventKind::Executed | EventKind::Exited | EventKind::CodeMapped | EventKind::ThreadExited => {}
             EventKind::Listening { netns, port, inode } => {
                 w.u32s(&[*netns]);
                 w.u16s(&[if *port == 0 { AF_UNIX } else { AF_INET }, *port]);
@@ -46,6 +46,7 @@ impl EventKind<'_> {
             Self::Exited => RecordKind::ProcessExited,
             Self::Listening { .. } => RecordKind::ListenStarted,
             Self::CodeMapped => RecordKind::CodeMapped,
+            Self::ThreadExited => RecordKind::ThreadExited,
         }
     }
 }

@@ -3,6 +3,7 @@
 mod flow;
 mod loss;
 mod reuse;
+mod spawned;
 mod tls;
 mod world;
 

@@ -201,6 +201,16 @@ impl World {
         self.record(tgid, tgid, kind);
     }
 
+    /// Thread `tid` was made by one that works for the request which was read last on `maker`.
+    pub(crate) fn spawn(&mut self, maker: u32, tid: u32) {
+        let carried = self.carriers.get(&maker).copied().unwrap_or_default();
+        self.carriers.insert(tid, carried);
+    }
+
+    pub(crate) fn thread_exit(&mut self, tgid: u32, tid: u32) {
+        self.record(tgid, tid, EventKind::ThreadExited);
+    }
+
     pub(crate) fn exit(&mut self, tgid: u32) {
         self.record(tgid, tgid, EventKind::Exited);
     }

@@ -130,7 +130,9 @@ pub fn go_functab(text: u64, names: [&str; 2], size: usize) -> Vec<u8> {
 
 /// OpenSSL without its symbols: three functions of 16 bytes that refer to names, and one that calls them; a table of where they begin.
 pub fn openssl_without_symbols(version: &str, names: [&str; 3]) -> Image {
-    let constants = [version, " 1 Jul 2025\0../ssl/ssl_lib.c"].into_iter().chain(names).chain([""]).collect::<Vec<_>>();
+    let version = format!("{version} 1 Jul 2025");
+    let prose = "\0For OpenSSL 3.0.0 and newer";
+    let constants = [prose, &version, "../ssl/ssl_lib.c"].into_iter().chain(names).chain([""]).collect::<Vec<_>>();
     let constants = constants.join("\0").into_bytes();
     let sections = vec![(".eh_frame_hdr", vec![0xee; 12 + 8 * 4])];
     let mut image = Image { constants, sections, ..Image::default() };

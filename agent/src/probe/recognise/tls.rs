@@ -82,27 +82,41 @@ fn openssl<S: Source + ?Sized>(elf: &Elf<'_, S>, functions: &[Function]) -> Comp
     let mark = |function: &Function| if let Role::Mark(name) = SYMBOLS[function.name].1 { Some(name) } else { None };
     match functions.iter().find_map(mark) {
         Some(BORINGSSL) => Component { name: BORINGSSL, version: None },
-        Some(name) => Component { name, version: version_text(elf, "LibreSSL ") },
-        None => Component { name: "OpenSSL", version: version_text(elf, "OpenSSL ").or_else(|| soname_version(elf)) },
+        Some(name) => Component { name, version: version_text(elf, "LibreSSL ", full_version) },
+        None => {
+            let version = version_text(elf, "OpenSSL ", dated_version).or_else(|| soname_version(elf));
+            Component { name: "OpenSSL", version }
+        }
     }
 }
 
 fn gnutls<S: Source + ?Sized>(elf: &Elf<'_, S>) -> Component {
-    Component { name: "GnuTLS", version: version_text(elf, "GnuTLS ") }
+    Component { name: "GnuTLS", version: version_text(elf, "GnuTLS ", full_version) }
 }
 
 /// `3.0.17` of a text `OpenSSL 3.0.17 1 Jul 2025` among the constants. A shared libssl has none: libcrypto has it.
-fn version_text<S: Source + ?Sized>(elf: &Elf<'_, S>, mark: &str) -> Option<String> {
+fn version_text<S: Source + ?Sized>(
+    elf: &Elf<'_, S>,
+    mark: &str,
+    version_of: fn(&[u8]) -> Option<String>,
+) -> Option<String> {
     let mut version = None;
     elf.search(&elf.constants(), &[mark.as_bytes()], |found| {
-        version = full_version(&found.text[mark.len()..]);
+        version = version_of(&found.text[mark.len()..]);
         if version.is_some() { Break(()) } else { Continue(()) }
     });
     version
 }
 
+/// `3.0.17` of `3.0.17 1 Jul 2025`. Others speak of versions of OpenSSL too, as CPython's documentation does in its code.
+pub(super) fn dated_version(text: &[u8]) -> Option<String> {
+    let version = full_version(text)?;
+    let date = text[version.len()..].trim_ascii_start();
+    date.first().is_some_and(u8::is_ascii_digit).then_some(version)
+}
+
 /// `3.0.17`, `1.1.1w`, `1.0.2k-fips`: three numbers at least, then a space.
-pub(super) fn full_version(text: &[u8]) -> Option<String> {
+fn full_version(text: &[u8]) -> Option<String> {
     const VERSION_BYTES_MAX: usize = 24;
     let end = text.iter().take(VERSION_BYTES_MAX).position(|byte| byte.is_ascii_whitespace() || *byte == 0)?;
     let version = std::str::from_utf8(&text[..end]).ok()?;

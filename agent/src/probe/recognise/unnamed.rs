@@ -2,7 +2,7 @@
 //! raises, and two functions that are not exported do all reading and writing: they are found by their names among the
 //! constants. What else there is, is said, so that nobody wonders where the plaintext is.
 
-use super::tls::{BORINGSSL, full_version};
+use super::tls::{BORINGSSL, dated_version};
 use super::{Probe, entry_offset};
 use crate::elf::{Elf, Function, Source};
 use crate::probe::plan::{Component, ProbeProgram, Recognised};
@@ -50,7 +50,7 @@ fn libraries<S: Source + ?Sized>(elf: &Elf<'_, S>) -> (Option<Component>, Option
         let text = &found.text[marks[found.mark].len()..];
         match found.mark {
             0 => ssl = ssl.or(Some(if text.first() == Some(&b'c') { BORINGSSL } else { "OpenSSL" })),
-            1 => version = version.take().or_else(|| full_version(text)),
+            1 => version = version.take().or_else(|| dated_version(text)),
             _ => rustls = rustls.take().or_else(|| crate_version(text)),
         }
         if ssl.is_some() && version.is_some() && rustls.is_some() { Break(()) } else { Continue(()) }

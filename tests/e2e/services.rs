@@ -3,7 +3,7 @@
 use anyhow::Result;
 use rig::caller::Library;
 use rig::service::{GoBuild, GoForm, Settings};
-use rig::{App, Authority, Caller, Connector, Service, tls, wrk};
+use rig::{App, Authority, Caller, Connector, Interpreter, Service, tls, wrk};
 
 fn answers(app: App, authority: Option<&Authority>) -> Result<()> {
     let service = Service::start_with(app, &Settings { tls: authority, ..Settings::default() })?;
@@ -41,7 +41,7 @@ fn clients_reach_services_behind_tls() -> Result<()> {
     let authority = Authority::new()?;
     let last = Service::start_tls(App::HttpServer, &authority)?;
     for library in [Library::Pycurl, Library::Requests, Library::Httpx, Library::Aiohttp] {
-        let answer = Caller::start(library, &authority)?.get(&last.url("/size/300"))?;
+        let answer = Caller::start(library, Interpreter::Debian, &authority)?.get(&last.url("/size/300"))?;
         assert_eq!((answer.status, answer.bytes), (200, 300), "{library:?}");
     }
     for app in [App::FastApi, App::AiohttpUvloop, App::NodeHttp] {

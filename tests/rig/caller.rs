@@ -1,6 +1,6 @@
 //! Programs that call https URLs when they are told to.
 
-use crate::{Authority, Process, paths};
+use crate::{Authority, Interpreter, Process, paths};
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use std::process::Command;
@@ -32,13 +32,18 @@ pub struct Caller {
 
 impl Caller {
     /// Returns when it could call: the library is loaded.
-    pub fn start(library: Library, authority: &Authority) -> Result<Self> {
-        let mut command = Command::new(match library {
-            // It belongs to Debian's Python.
-            Library::Pycurl => "/usr/bin/python3".into(),
-            _ => paths::installed("venv/bin/python")?,
-        });
-        command.arg(paths::app("tls_client.py")).arg(format!("{library:?}").to_lowercase()).envs(authority.trust());
+    pub fn start(library: Library, interpreter: Interpreter, authority: &Authority) -> Result<Self> {
+        let script = paths::app("tls_client.py");
+        let mut command = match library {
+            // It belongs to Debian's Python, outside of the virtual environment.
+            Library::Pycurl => {
+                let mut command = Command::new("/usr/bin/python3");
+                command.arg(script);
+                command
+            }
+            _ => interpreter.script(&script)?,
+        };
+        command.arg(format!("{library:?}").to_lowercase()).envs(authority.trust());
         let mut process = Process::start(&format!("{library:?}"), &command)?;
         process.wait_until("to be ready", |process| process.stdout().starts_with("ready\n"))?;
         Ok(Self { process, answers: 0 })

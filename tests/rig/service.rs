@@ -1,6 +1,6 @@
 //! The services that the tests trace: real servers that know nothing of tracing.
 
-use crate::{Address, Authority, Client, Connector, Netns, Process, paths};
+use crate::{Address, Authority, Client, Connector, Interpreter, Netns, Process, paths};
 use anyhow::{Result, bail};
 use std::process::Command;
 
@@ -81,26 +81,29 @@ impl App {
         }
     }
 
-    fn plain(self) -> Result<Command> {
-        let mut command = Command::new(match self {
-            Self::FlaskSync | Self::FlaskGthread => paths::installed("venv/bin/gunicorn")?,
-            Self::FastApi | Self::FastApiUvloop => paths::installed("venv/bin/uvicorn")?,
-            Self::FastApiGranian => paths::installed("venv/bin/granian")?,
-            Self::HttpServer | Self::Aiohttp | Self::AiohttpUvloop => paths::installed("venv/bin/python")?,
-            Self::NodeHttp | Self::Express => "node".into(),
-            Self::Go => paths::installed("go/go_app")?,
-            Self::GoBuild(build) => paths::installed(&build.path())?,
-        });
-        match self {
-            Self::HttpServer => command.arg(paths::app("http_server.py")),
-            Self::Aiohttp => command.arg(paths::app("aiohttp_app.py")),
-            Self::AiohttpUvloop => command.arg(paths::app("aiohttp_app.py")).env("LOOP", "uvloop"),
-            // Installed beside its node_modules.
-            Self::NodeHttp => command.arg(paths::installed("node/node_http.js")?),
-            Self::Express => command.arg(paths::installed("node/express_app.js")?),
-            _ => &mut command,
+    fn plain(self, interpreter: Interpreter) -> Result<Command> {
+        // Installed beside its node_modules.
+        let node = |script: &str| -> Result<Command> {
+            let mut command = Command::new("node");
+            command.arg(paths::installed(script)?);
+            Ok(command)
         };
-        Ok(command)
+        match self {
+            Self::FlaskSync | Self::FlaskGthread => interpreter.program("gunicorn"),
+            Self::FastApi | Self::FastApiUvloop => interpreter.program("uvicorn"),
+            Self::FastApiGranian => interpreter.program("granian"),
+            Self::HttpServer => interpreter.script(&paths::app("http_server.py")),
+            Self::Aiohttp => interpreter.script(&paths::app("aiohttp_app.py")),
+            Self::AiohttpUvloop => {
+                let mut command = interpreter.script(&paths::app("aiohttp_app.py"))?;
+                command.env("LOOP", "uvloop");
+                Ok(command)
+            }
+            Self::NodeHttp => node("node/node_http.js"),
+            Self::Express => node("node/express_app.js"),
+            Self::Go => Ok(Command::new(paths::installed("go/go_app")?)),
+            Self::GoBuild(build) => Ok(Command::new(paths::installed(&build.path())?)),
+        }
     }
 
     /// As the documentation of the zero-code agents says.
@@ -196,6 +199,8 @@ pub struct Settings<'a> {
     pub next: Option<String>,
     pub netns: Option<&'a Netns>,
     pub environment: Vec<(&'a str, String)>,
+    /// What runs it, where it is Python.
+    pub interpreter: Interpreter,
     /// Under OpenTelemetry's zero-code agent of the language: Flask, FastAPI and Express.
     pub zero_code: bool,
     /// The authority that it trusts when it calls an https URL.
@@ -269,7 +274,7 @@ impl Service {
 }
 
 fn command(app: App, address: &Address, settings: &Settings<'_>) -> Result<Command> {
-    let mut command = if settings.zero_code { app.instrumented()? } else { app.plain()? };
+    let mut command = if settings.zero_code { app.instrumented()? } else { app.plain(settings.interpreter)? };
     app.listen(&mut command, address);
     if let Some(authority) = settings.tls {
         app.serve_tls(&mut command, authority);

@@ -54,7 +54,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::BuildEbpf(args) => build_ebpf::run(&args),
         Command::Docs(args) => docs::docs(&args),
-        Command::Setup(args) => setup::install(&args),
+        Command::Setup(args) => setup::install_for_tests(&args),
         Command::Test(args) => test::test(&args),
         Command::Demo(args) => demo::demo(&args),
         Command::Bench(args) => bench::bench(&args),

@@ -17,6 +17,14 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Runs `command`, whose output is of interest only where it fails.
+pub(crate) fn run_quietly(command: &mut Command) -> Result<()> {
+    let shown = show(command);
+    let output = command.stdin(Stdio::null()).output().with_context(|| shown.clone())?;
+    ensure!(output.status.success(), "{shown}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
 /// Runs `command` and returns its standard output; its standard error is ours.
 pub(crate) fn read(command: &mut Command) -> Result<String> {
     let shown = show(command);

@@ -2,6 +2,7 @@
 //! everything else below target/rig. Does nothing where nothing is missing.
 
 pub(crate) mod accuracy;
+pub(crate) mod cpython;
 
 use crate::program::{find, run, target};
 use crate::root;
@@ -15,6 +16,12 @@ pub(crate) struct Args {
     /// Also the OpenTelemetry zero-code agents that `bench` compares with.
     #[arg(long)]
     pub(crate) zero_code: bool,
+}
+
+/// Also what only the tests need.
+pub(crate) fn install_for_tests(args: &Args) -> Result<()> {
+    install(args)?;
+    cpython::install()
 }
 
 pub(crate) fn install(args: &Args) -> Result<()> {

@@ -99,7 +99,7 @@ fn fuzz_seconds() -> u32 {
 
 /// The agent as it is released, alone on its services: one test at a time.
 fn e2e(object: Option<&Path>) -> Result<()> {
-    setup::install(&setup::Args::default())?;
+    setup::install_for_tests(&setup::Args::default())?;
     run(cargo().args(["build", "--quiet", "--release", "--package", "autospan", "--locked"]))?;
     let mut tests = cargo();
     tests.args([

@@ -5,7 +5,7 @@ use crate::chain::{Chain, check_all};
 use crate::need::needs_root;
 use anyhow::Result;
 use rig::service::Settings;
-use rig::{Agent, App, Authority, Connector, Nginx, Receiver, Service, Span, nginx};
+use rig::{Agent, App, Authority, Connector, Interpreter, Nginx, Receiver, Service, Span, nginx};
 
 /// Server, client, server, client, …: all of them over TLS, the ends of each connection joined.
 fn check_paths(paths: &[Vec<Span>]) {
@@ -20,12 +20,19 @@ fn tls_service(app: App, next: Option<String>, authority: &Authority) -> Result<
 }
 
 fn three_services(apps: [App; 3]) -> Result<()> {
+    three_services_by(Interpreter::Debian, apps)
+}
+
+/// Those in Python by this interpreter.
+pub(super) fn three_services_by(interpreter: Interpreter, apps: [App; 3]) -> Result<()> {
     let (receiver, authority) = (Receiver::start()?, Authority::new()?);
-    let last = tls_service(apps[2], None, &authority)?;
-    let middle = tls_service(apps[1], Some(last.url("/chain")), &authority)?;
+    let settings = Settings { interpreter, tls: Some(&authority), ..Settings::default() };
+    let before = |called: &Service| Settings { next: Some(called.url("/chain")), ..settings.clone() };
+    let last = Service::start_with(apps[2], &settings)?;
+    let middle = Service::start_with(apps[1], &before(&last))?;
     let mut agent = Agent::start(&receiver)?;
     // The first is younger than the agent, the others are older.
-    let first = tls_service(apps[0], Some(middle.url("/chain")), &authority)?;
+    let first = Service::start_with(apps[0], &before(&middle))?;
     agent.wait_for(first.pid())?;
     let chain = [&first, &middle, &last].map(Service::pids).into_iter().collect::<Result<Chain>>()?;
     check_paths(&check_all(&receiver, &|| first.connect(), &chain)?);

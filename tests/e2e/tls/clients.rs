@@ -5,7 +5,7 @@ use crate::need::needs_root;
 use anyhow::{Context, Result};
 use rig::agent::Options;
 use rig::caller::Library;
-use rig::{App, Authority, Caller, Process, Receiver, Service, Span, wait};
+use rig::{App, Authority, Caller, Interpreter, Process, Receiver, Service, Span, wait};
 use std::process::Command;
 
 /// An agent that watches the service and the client with this pid.
@@ -16,9 +16,14 @@ fn watching(receiver: &Receiver, service: &Service, client: u32) -> Options {
 
 /// Three calls on a kept connection by a client that is older than the agent.
 fn library(library: Library) -> Result<()> {
+    library_by(Interpreter::Debian, library)
+}
+
+/// The same by this interpreter.
+pub(super) fn library_by(interpreter: Interpreter, library: Library) -> Result<()> {
     let (receiver, authority) = (Receiver::start()?, Authority::new()?);
     let service = Service::start_tls(App::NodeHttp, &authority)?;
-    let mut caller = Caller::start(library, &authority)?;
+    let mut caller = Caller::start(library, interpreter, &authority)?;
     let agent = watching(&receiver, &service, caller.pid()).start()?;
     for size in 1..=3 {
         let path = format!("/size/{size}");

@@ -4,6 +4,7 @@ mod chain;
 mod clients;
 mod golang;
 mod handshake;
+mod interpreters;
 mod late;
 mod load;
 mod loss;

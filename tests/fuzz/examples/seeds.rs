@@ -32,6 +32,7 @@ fn main() -> io::Result<()> {
         }
     }
     trace_contexts(&corpus)?;
+    stories(&corpus)?;
     captures(&corpus)?;
     write(&corpus, "btf", "outer-inner", &btf())?;
     executables(&corpus)
@@ -146,6 +147,29 @@ fn from_dialog(corpus: &Path, name: &str, dialog: &Dialog) -> io::Result<()> {
         write(corpus, "event", &format!("{name}-{i}"), record)?;
     }
     Ok(())
+}
+
+/// The first header blocks of each story.
+fn stories(corpus: &Path) -> io::Result<()> {
+    const BLOCKS: usize = 12;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../golden/hpack");
+    for encoder in fs::read_dir(folder)?.filter_map(Result::ok).filter(|entry| entry.path().is_dir()) {
+        for story in fs::read_dir(encoder.path())? {
+            let story = story?;
+            let text: serde_json::Value = serde_json::from_slice(&fs::read(story.path())?)?;
+            let wires = text["cases"].as_array().into_iter().flatten().filter_map(|case| case["wire"].as_str());
+            let blocks: Vec<_> = wires.take(BLOCKS).map(unhex).collect();
+            let script = [vec![3], blocks.join(&[0x00, 0x80][..])].concat();
+            let name = [encoder.file_name(), story.file_name()].map(|name| name.to_string_lossy().into_owned());
+            write(corpus, "hpack", &name.join("-"), &script)?;
+        }
+    }
+    Ok(())
+}
+
+fn unhex(digits: &str) -> Vec<u8> {
+    let byte = |two: &[u8]| std::str::from_utf8(two).ok().and_then(|two| u8::from_str_radix(two, 16).ok());
+    digits.as_bytes().chunks(2).filter_map(byte).collect()
 }
 
 fn trace_contexts(corpus: &Path) -> io::Result<()> {

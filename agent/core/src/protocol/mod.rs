@@ -15,6 +15,7 @@
 //!   true for the last piece of a call only.
 
 pub mod http1;
+pub mod http2;
 
 use alloc::boxed::Box;
 use alloc::string::String;

@@ -32,7 +32,7 @@ use crate::{carrier, counter, lineage, pending};
 
 /// Calls of TLS libraries in progress.
 #[map]
-static TLS_CALLS: LruHashMap<Caller, TlsCall> = LruHashMap::with_max_entries(TLS_CALLS_MAX, 0);
+static TLS_CALLS: LruHashMap<Caller, InProgress> = LruHashMap::with_max_entries(TLS_CALLS_MAX, 0);
 
 #[map]
 static TLS_SESSIONS: LruHashMap<SessionKey, Session> = LruHashMap::with_max_entries(TLS_SESSIONS_MAX, 0);
@@ -172,11 +172,26 @@ pub(crate) struct TlsCall {
     pub(crate) outcome: u8,
     pad: u8,
     pad2: u32,
+}
+
+/// The same in its map.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct InProgress {
+    call: TlsCall,
     /// Room for the records: a program on user code may be preempted, so that the CPU's own is not safe.
     transfer: Transfer,
 }
 
+/// What an entry is before its call is written into it: made on the stack, it would be too much for older kernels.
+static NO_CALL: InProgress = InProgress { call: TlsCall::NONE, transfer: Transfer::EMPTY };
+
 impl TlsCall {
+    const NONE: Self = {
+        // SAFETY: integers all, for which zeros are values.
+        unsafe { core::mem::zeroed() }
+    };
+
     #[inline(always)]
     pub(crate) fn new(session: u64, buffer: u64, direction: Direction, outcome: Outcome) -> Self {
         Self {
@@ -193,7 +208,6 @@ impl TlsCall {
             outcome: outcome as u8,
             pad: 0,
             pad2: 0,
-            transfer: Transfer::EMPTY,
         }
     }
 }
@@ -231,8 +245,11 @@ pub(crate) fn enter(caller: Caller, thread: Thread, mut call: TlsCall) {
         call.cause_known = 1;
         connection.turn_to_answer(thread, call.carried);
     }
-    if TLS_CALLS.insert(caller, call, 0).is_err() {
-        counter::bump(Counter::LostTlsFull);
+    let _ = TLS_CALLS.insert(caller, &NO_CALL, 0);
+    match TLS_CALLS.get_ptr_mut(caller) {
+        // SAFETY: points into the map; only this thread or goroutine writes the entry.
+        Some(entry) => unsafe { (*entry).call = call },
+        None => counter::bump(Counter::LostTlsFull),
     }
 }
 
@@ -241,7 +258,7 @@ pub(crate) fn enter(caller: Caller, thread: Thread, mut call: TlsCall) {
 fn is_nested(caller: Caller, stack: u64) -> bool {
     TLS_CALLS.get_ptr(caller).is_some_and(|outer| {
         // SAFETY: points into the map; only this thread writes the entry.
-        let outer = unsafe { (*outer).stack };
+        let outer = unsafe { (*outer).call.stack };
         outer > stack
     })
 }
@@ -250,7 +267,7 @@ fn is_nested(caller: Caller, stack: u64) -> bool {
 #[inline(always)]
 pub(crate) fn is_calling(caller: Caller, session: u64) -> bool {
     // SAFETY: points into the map; only this goroutine writes the entry.
-    TLS_CALLS.get_ptr(caller).is_some_and(|call| unsafe { (*call).session } == session)
+    TLS_CALLS.get_ptr(caller).is_some_and(|call| unsafe { (*call).call.session } == session)
 }
 
 /// A handshake returned that was not part of another call.
@@ -258,7 +275,7 @@ pub(crate) fn is_calling(caller: Caller, session: u64) -> bool {
 pub(crate) fn leave_handshake(caller: Caller) {
     counter::bump(Counter::TlsProbes);
     // SAFETY: points into the map; only this goroutine writes the entry.
-    let alone = TLS_CALLS.get_ptr(caller).is_some_and(|call| unsafe { (*call).outcome } == Outcome::Nothing as u8);
+    let alone = TLS_CALLS.get_ptr(caller).is_some_and(|call| unsafe { (*call).call.outcome } == Outcome::Nothing as u8);
     if alone {
         let _ = TLS_CALLS.remove(caller);
     }
@@ -268,9 +285,9 @@ pub(crate) fn leave_handshake(caller: Caller) {
 #[inline(always)]
 pub(crate) fn leave(caller: Caller, thread: Thread, stack: u64, result: i64) {
     counter::bump(Counter::TlsProbes);
-    let Some(call) = TLS_CALLS.get_ptr_mut(caller) else { return };
+    let Some(entry) = TLS_CALLS.get_ptr_mut(caller) else { return };
     // SAFETY: points into the map; only this thread or goroutine writes the entry.
-    let call = unsafe { &mut *call };
+    let InProgress { call, transfer } = unsafe { &mut *entry };
     if stack != 0 && call.stack + size_of::<u64>() as u64 != stack && call.stack != stack {
         return;
     }
@@ -282,13 +299,13 @@ pub(crate) fn leave(caller: Caller, thread: Thread, stack: u64, result: i64) {
         0
     };
     if bytes != 0 {
-        moved(call, thread, bytes);
+        moved(call, transfer, thread, bytes);
     }
     let _ = TLS_CALLS.remove(caller);
 }
 
 #[inline(always)]
-fn moved(call: &mut TlsCall, thread: Thread, bytes: u64) {
+fn moved(call: &TlsCall, transfer: &mut Transfer, thread: Thread, bytes: u64) {
     let key = SessionKey { session: call.session, tgid: thread.tgid, pad: 0 };
     let Some(connection) = connection_of(key, thread) else {
         return counter::add(Counter::LostTlsUnbound, bytes);
@@ -308,7 +325,7 @@ fn moved(call: &mut TlsCall, thread: Thread, bytes: u64) {
         let known = call.cause_known != 0 && call.stack != 0;
         record.cause = if known { call.cause } else { connection.cause_of_write(thread, call.carried) };
     }
-    if let Some(transfer) = Transfer::begin_in(&mut call.transfer, connection, &record, thread, bytes) {
+    if let Some(transfer) = Transfer::begin_in(transfer, connection, &record, thread, bytes) {
         transfer.run(&record);
     }
 }
@@ -365,7 +382,7 @@ fn observe(connection: *mut Connection, call: *const Call, thread: u64) -> u64 {
     let caller = if go { Caller::goroutine(thread.tgid, kernel::goroutine()) } else { Caller::thread(thread) };
     let session = TLS_CALLS.get_ptr(caller).map(|inside| {
         // SAFETY: points into the map; only this thread or goroutine writes the entry.
-        unsafe { (*inside).session }
+        unsafe { (*inside).call.session }
     });
     match session {
         Some(session) => proves(SessionKey { session, tgid: thread.tgid, pad: 0 }, connection, call.socket(), thread),

@@ -321,7 +321,8 @@ impl Connection {
         out.push(Signal::Recognised { role_corrected: self.role != role });
         self.role = role;
         let other = self.direction_stream(opposite(data.direction));
-        if !other.is_unused() {
+        // What waits there may be the start of a message.
+        if !other.is_unused() && other.pending.is_empty() {
             other.abandon();
         }
         true
@@ -404,17 +405,33 @@ impl Connection {
         if self.stream(side).skip > 0 {
             return;
         }
-        let mut rest = &bytes[skipped..];
+        let rest = &bytes[skipped..];
         if self.stream(side).sync == Sync::Searching {
-            let Some(offset) = Http1::resync(side, rest) else {
-                self.stream(side).advance(rest.len() as u64);
-                return;
-            };
-            self.stream(side).advance(offset as u64);
-            rest = &rest[offset..];
-            self.resume(side, mark, out);
+            let mut found = core::mem::take(&mut self.stream(side).pending);
+            found.extend_from_slice(rest);
+            if self.search(side, &mut found, mark, out) {
+                self.drive(side, &found, ends, mark, config, out);
+            }
+            return;
         }
         self.drive(side, rest, ends, mark, config, out);
+    }
+
+    /// Looks for the next boundary in `bytes`, which are left to begin there if it is found, and else kept as far as it may begin
+    /// in them: some servers read the first byte of a request by itself.
+    fn search(&mut self, side: Side, bytes: &mut Vec<u8>, mark: &Mark, out: &mut Vec<Signal>) -> bool {
+        if let Some(offset) = Http1::resync(side, bytes) {
+            self.stream(side).advance(offset as u64);
+            bytes.drain(..offset);
+            self.resume(side, mark, out);
+            return true;
+        }
+        if bytes.len() < SNIFF_BYTES && could_start(&[], bytes) {
+            self.stream(side).pending = core::mem::take(bytes);
+        } else {
+            self.stream(side).advance(bytes.len() as u64);
+        }
+        false
     }
 
     /// The next boundary was found.

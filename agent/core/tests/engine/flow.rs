@@ -255,3 +255,19 @@ fn the_end_of_a_process_ends_its_unix_connections() {
     assert_eq!(world.trees(), "client GET /a - [no_request]\n");
     assert_eq!(world.engine.table_sizes()[0], ("connections", 0));
 }
+
+#[test]
+fn a_request_whose_first_byte_is_read_before_the_answer_before_is_reported() {
+    let mut world = World::new();
+    world.process(1, Threads::Multiplexed);
+    world.tls_server(1, 10, 50_000);
+    for path in ["/b", "/c", "/d"] {
+        let request = get(path);
+        world.read(101, 10, &request[..1]);
+        world.write(100, 10, OK);
+        world.read(100, 10, &request[1..]);
+    }
+    world.write(100, 10, OK);
+    let tree = "server GET /b 200 [entry]\nserver GET /c 200 [entry]\nserver GET /d 200 [entry]\n";
+    assert_eq!(world.trees(), tree);
+}

@@ -257,6 +257,7 @@ impl Agent {
     }
 
     fn judge(&mut self, event: Lifecycle) {
+        tracing::trace!(?event, "process");
         match event {
             Lifecycle::Appeared { pid } => match self.discovery.appeared(pid, self.tracer.processes()) {
                 Some(change) => self.apply(change),
@@ -267,14 +268,15 @@ impl Agent {
             },
             Lifecycle::Executed { pid } => {
                 let was_target = self.kernel.is_target(pid);
-                self.probing.forget(&mut self.kernel, pid);
                 match self.discovery.executed(pid, was_target, self.tracer.processes()) {
-                    Some(change) => self.apply(change),
                     None if was_target => {
-                        self.probing.look(&mut self.kernel, pid);
+                        self.probing.executed(&mut self.kernel, pid);
                         self.tracer.attached(pid);
                     }
-                    None => {}
+                    change => {
+                        self.probing.forget(&mut self.kernel, pid);
+                        change.into_iter().for_each(|change| self.apply(change));
+                    }
                 }
             }
             Lifecycle::Listening { pid, port } => {

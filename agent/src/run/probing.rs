@@ -42,6 +42,12 @@ impl Probing {
         }
     }
 
+    /// A target runs another program, or was seen to when it had run it for long: what it maps still keeps its probes.
+    pub(super) fn executed(&mut self, kernel: &mut Kernel, pid: u32) {
+        self.pythons.remove(&pid);
+        self.look(kernel, pid);
+    }
+
     /// The child maps what its parent does.
     pub(super) fn forked(&mut self, parent: u32, child: u32) {
         self.libraries.forked(parent, child);

@@ -10,6 +10,7 @@ use crate::process::{Discovery, Identity, Processes, Selector};
 use autospan_core::fact::Threads;
 use std::fmt::Write;
 use std::path::PathBuf;
+use std::thread;
 
 /// What was found.
 #[derive(Debug)]
@@ -40,7 +41,12 @@ fn kernel_side(object: Option<PathBuf>) -> (Vec<Capability>, Option<String>) {
         return (Vec::new(), Some(unprivileged.to_string()));
     }
     match Kernel::load(&LoadOptions { object, ..LoadOptions::default() }) {
-        Ok(kernel) => (kernel.capabilities().to_vec(), None),
+        Ok(kernel) => {
+            let capabilities = kernel.capabilities().to_vec();
+            // The kernel waits for every CPU before it lets go of each hook: seconds on a busy machine. Nobody else has to.
+            thread::spawn(move || drop(kernel));
+            (capabilities, None)
+        }
         Err(error) => (Vec::new(), Some(error.to_string())),
     }
 }

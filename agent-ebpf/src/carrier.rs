@@ -97,6 +97,12 @@ impl Carrier {
         Self { cause: Cause { own: 0, ..self.cause }, sock: self.sock }
     }
 
+    /// The same in a later turn of an event loop: whoever waited for the connection of this one has it by then.
+    #[inline(always)]
+    pub(crate) fn in_later_turn(self) -> Self {
+        Self { sock: 0, ..self.handed_on() }
+    }
+
     /// The same, in the hands of a thread that is made. What is known of the turn of an event loop says nothing of its threads.
     #[inline(always)]
     fn spawned(self) -> Self {

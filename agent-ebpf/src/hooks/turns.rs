@@ -30,7 +30,7 @@ pub fn turn_ended(_: ProbeContext) -> u32 {
 #[uprobe]
 pub fn work_submitted(ctx: ProbeContext) -> u32 {
     let (Some(thread), Some(work)) = (process::current_target(), ctx.arg::<u64>(1)) else { return 0 };
-    pending::put_work(thread.tgid, work, carrier::current(thread).handed_on());
+    pending::put_work(thread.tgid, work, carrier::current(thread).in_later_turn());
     0
 }
 

@@ -628,7 +628,7 @@ impl Connection {
             Step::Upgraded => {
                 self.give_up(Opaque::Upgraded, out);
             }
-            Step::Continue | Step::NeedMore | Step::AwaitRequest => {}
+            Step::Continue | Step::NeedMore | Step::AwaitRequest | Step::Stream(..) | Step::Broken(_) => {}
         }
     }
 

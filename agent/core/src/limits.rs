@@ -10,6 +10,10 @@ pub const EXCHANGES_MAX: usize = 32_768;
 pub const PIPELINE_MAX: usize = 1_024;
 /// Bytes of one message head (request line or status line, and headers) before the message is given up.
 pub const HEAD_BYTES_MAX: usize = 65_536;
+/// Frames that continue one header block of HTTP/2.
+pub const CONTINUATIONS_MAX: usize = 64;
+/// Streams in flight on one connection of HTTP/2.
+pub const STREAMS_MAX: usize = 1_024;
 /// Headers of one message.
 pub const HEADERS_MAX: usize = 128;
 /// Bytes of any string that goes into a span attribute; longer ones are cut at a character boundary.

@@ -2,6 +2,8 @@
 
 use autospan_core::evlog::{Entry, write_header};
 use autospan_fuzz::dialog::Dialog;
+use autospan_fuzz::http2::calls::recordings;
+use autospan_fuzz::http2::encode;
 use autospan_fuzz::records::{Maker, script_of};
 use autospan_fuzz::script;
 use etherparse::PacketBuilder;
@@ -33,6 +35,7 @@ fn main() -> io::Result<()> {
     }
     trace_contexts(&corpus)?;
     stories(&corpus)?;
+    connections(&corpus)?;
     captures(&corpus)?;
     write(&corpus, "btf", "outer-inner", &btf())?;
     executables(&corpus)
@@ -163,6 +166,18 @@ fn stories(corpus: &Path) -> io::Result<()> {
             let name = [encoder.file_name(), story.file_name()].map(|name| name.to_string_lossy().into_owned());
             write(corpus, "hpack", &name.join("-"), &script)?;
         }
+    }
+    Ok(())
+}
+
+/// Connections of HTTP/2, from their start and from the middle.
+fn connections(corpus: &Path) -> io::Result<()> {
+    for recording in recordings() {
+        let script = encode(&recording.calls);
+        let start = [&[17, u8::from(recording.middle)][..], &script].concat();
+        write(corpus, "http2", recording.name(), &start)?;
+        let middle = [&[5, 1][..], &encode(recording.calls.get(2..).unwrap_or_default())].concat();
+        write(corpus, "http2", &format!("{}-middle", recording.name()), &middle)?;
     }
     Ok(())
 }

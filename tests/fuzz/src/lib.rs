@@ -7,6 +7,7 @@ pub mod driver;
 // The shell's dependencies are too many to be built for fuzzing; these modules need few of them.
 #[path = "../../../agent/src/elf/mod.rs"]
 pub mod elf;
+pub mod http2;
 #[path = "../../../agent/src/replay/pcap/mod.rs"]
 pub mod pcap;
 pub mod probe;

@@ -14,6 +14,7 @@
 //! - A sequence of messages does not depend on where the bytes between two gaps were split, given that `call_end` is
 //!   true for the last piece of a call only.
 
+mod fields;
 pub mod http1;
 pub mod http2;
 
@@ -79,8 +80,36 @@ pub enum Step {
     /// message (a gap is consumed whole); search what follows with `resync`. Which request the next response answers
     /// may be lost with it: `forget_requests` drops those that will get none.
     Desync,
+    /// Of a protocol with many exchanges at once on a connection: something of this one. As above, a head is exactly the
+    /// bytes consumed.
+    Stream(u32, StreamStep),
+    /// The connection breaks its protocol, or a limit: nothing that it says can be believed from here on.
+    Broken(http2::Broken),
     /// The connection speaks another protocol from here on (CONNECT, 101): nothing more will come of either side.
     Upgraded,
+}
+
+/// What happened to one of several exchanges on a connection.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StreamStep {
+    /// The request's head: the exchange starts.
+    Request(Box<RequestHead>),
+    /// The final response's head.
+    Response(Box<ResponseHead>),
+    /// A part of the body that is being sent starts.
+    Data,
+    /// Behind the response's body.
+    Trailers { grpc_status: Option<u8> },
+    /// One side is complete. With the response, so is the exchange.
+    End(Side, MessageEnd),
+    /// Either side gave the exchange up.
+    Reset { code: u32 },
+    /// A head that is none: no more is said of the exchange.
+    Malformed,
+    /// A response whose request will not be seen.
+    Orphan,
+    /// So many requests in front of this one were lost.
+    RequestsLost(usize),
 }
 
 /// End of a message.
@@ -102,7 +131,7 @@ impl RequestHead {
     /// Memory behind it, about.
     pub fn held_bytes(&self) -> usize {
         let Self::Http(request) = self;
-        let HttpRequest { method, target, version: _, host, user_agent, trace, captured } = request;
+        let HttpRequest { method, target, version: _, host, user_agent, trace, captured, grpc: _ } = request;
         let TraceHeaders { traceparent, tracestate, b3, b3_trace_id, b3_span_id, jaeger } = trace;
         let optional =
             [traceparent, b3, b3_trace_id, b3_span_id, jaeger].into_iter().flatten().map(String::len).sum::<usize>();
@@ -118,15 +147,15 @@ pub enum ResponseHead {
     Http(HttpResponse),
 }
 
-/// Shared by HTTP/1 and, later, HTTP/2.
+/// Shared by HTTP/1 and HTTP/2.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HttpRequest {
-    /// As sent; known methods are borrowed.
+    /// As sent; known methods are borrowed. [`http2::UNKNOWN`] where it cannot be known.
     pub method: alloc::borrow::Cow<'static, str>,
     /// Request target as sent (origin, absolute, authority or asterisk form), cut to the attribute limit, invalid UTF-8
-    /// replaced.
+    /// replaced. [`http2::UNKNOWN`] where it cannot be known.
     pub target: String,
-    /// "1.0", "1.1".
+    /// "1.0", "1.1", "2".
     pub version: &'static str,
     /// `Host` or `:authority`; empty where there was none.
     pub host: String,
@@ -135,6 +164,8 @@ pub struct HttpRequest {
     pub trace: TraceHeaders,
     /// Headers asked for with `--capture-header`: lower-case name, values in order.
     pub captured: Vec<(String, Vec<String>)>,
+    /// The content type is that of gRPC.
+    pub grpc: bool,
 }
 
 impl HttpRequest {
@@ -169,8 +200,13 @@ pub struct TraceHeaders {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HttpResponse {
+    /// 0: unknown.
     pub status: u16,
     pub version: &'static str,
+    /// Content type or trailers are those of gRPC.
+    pub grpc: bool,
+    /// Of its trailers, wherever they are.
+    pub grpc_status: Option<u8>,
 }
 
 /// What the operator asked of the parsers.

@@ -157,6 +157,7 @@ impl Driver {
             }
             Step::Continue | Step::Desync => assert!(consumed > 0, "{step:?} of nothing"),
             Step::Request(_) | Step::Response(_) | Step::End(_) | Step::Upgraded => {}
+            Step::Stream(..) | Step::Broken(_) => panic!("not of HTTP/1"),
         }
         true
     }
@@ -202,6 +203,7 @@ impl Driver {
                 return (advance.consumed, advance.step);
             }
             Step::Continue | Step::NeedMore | Step::AwaitRequest => return (advance.consumed, advance.step),
+            Step::Stream(..) | Step::Broken(_) => panic!("not of HTTP/1"),
         };
         self.seen.push((side, seen));
         (advance.consumed, advance.step)

@@ -5,6 +5,7 @@
 mod dialog;
 mod driver;
 mod engine;
+mod foreign;
 mod generated;
 mod golden;
 mod misdetection;

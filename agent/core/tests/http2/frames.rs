@@ -1,6 +1,6 @@
 //! Frames: what their headers say, what they hold, and what no frame looks like.
 
-use crate::hpack::unhex;
+use crate::calls::unhex;
 use autospan_core::protocol::http2::frame::{Fault, HEADER_BYTES, Header, Kind, settings, word};
 
 /// Stream, kind and content in hex.

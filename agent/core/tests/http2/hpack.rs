@@ -1,5 +1,6 @@
 //! Header compression: the examples of RFC 7541 appendix C, bad input, and tables of which a part is not known.
 
+use crate::calls::unhex;
 use autospan_core::protocol::http2::hpack::{Decoder, Fault, List};
 use proptest::prelude::*;
 
@@ -9,11 +10,6 @@ pub(crate) fn decode(decoder: &mut Decoder, block: &[u8]) -> Result<(Fields, Lis
     let mut fields = Vec::new();
     let list = decoder.decode(block, |field| fields.push((field.name.map(Vec::from), field.value.map(Vec::from))))?;
     Ok((fields, list))
-}
-
-pub(crate) fn unhex(text: &str) -> Vec<u8> {
-    let digits: Vec<_> = text.chars().filter(|c| !c.is_whitespace()).collect();
-    digits.chunks(2).map(|two| u8::from_str_radix(&String::from_iter(two), 16).expect("hex")).collect()
 }
 
 /// One `name: value` per line; `?` for what is not known.

@@ -1,6 +1,7 @@
 //! Public stories of header lists, by many encoders: see tests/golden/hpack.
 
-use crate::hpack::{Fields, decode, unhex};
+use crate::calls::unhex;
+use crate::hpack::{Fields, decode};
 use autospan_core::protocol::http2::hpack::Decoder;
 use serde_json::Value;
 use std::fs;

@@ -2,9 +2,9 @@
 
 use super::framing::{Body, Faulty, Framing};
 use super::{Side, start_line};
-use crate::limits::{ATTRIBUTE_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX, cut_attribute};
-use crate::protocol::{HttpRequest, HttpResponse, ProtocolConfig, TraceHeaders, known_method};
-use alloc::borrow::Cow;
+use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX};
+use crate::protocol::fields::{self, text};
+use crate::protocol::{HttpRequest, HttpResponse, ProtocolConfig};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::mem::MaybeUninit;
@@ -102,12 +102,12 @@ fn attempt_request(bytes: &[u8], config: &ProtocolConfig) -> Attempt<Request> {
     let status = ParserConfig::default().parse_request_with_uninit_headers(&mut parsed, bytes, &mut headers);
     let Status::Complete(len) = status.map_err(|_| Faulty)? else { return Ok(None) };
     let (mut request, mut framing) = (HttpRequest::default(), Framing::default());
-    request.method = method(parsed.method.unwrap_or_default());
+    request.method = fields::method(parsed.method.unwrap_or_default());
     request.target = text(parsed.path.unwrap_or_default().as_bytes());
     request.version = version(parsed.version);
     for header in parsed.headers.iter() {
         request_header(&mut request, &mut framing, header);
-        capture(&mut request.captured, header, config);
+        fields::capture(&mut request.captured, header.name, header.value, config);
     }
     let body = framing.request(request.version)?;
     Ok(Some(((request, body), len)))
@@ -127,7 +127,8 @@ fn attempt_response(bytes: &[u8]) -> Attempt<Response> {
     for header in parsed.headers.iter() {
         framing_header(&mut framing, header);
     }
-    let response = HttpResponse { status: parsed.code.unwrap_or_default(), version: version(parsed.version) };
+    let (status, version) = (parsed.code.unwrap_or_default(), version(parsed.version));
+    let response = HttpResponse { status, version, ..HttpResponse::default() };
     Ok(Some(((response, framing), len)))
 }
 
@@ -137,7 +138,7 @@ fn request_header(request: &mut HttpRequest, framing: &mut Framing, header: &Hea
         4 if is("host") => request.host = text(header.value),
         10 if is("user-agent") => request.user_agent = text(header.value),
         14 | 17 => framing_header(framing, header),
-        _ => trace_header(&mut request.trace, header),
+        _ => fields::trace(&mut request.trace, header.name, header.value),
     }
 }
 
@@ -149,57 +150,6 @@ fn framing_header(framing: &mut Framing, header: &Header<'_>) {
     }
 }
 
-fn trace_header(trace: &mut TraceHeaders, header: &Header<'_>) {
-    let is = |name: &str| header.name.eq_ignore_ascii_case(name);
-    let once = match header.name.len() {
-        2 if is("b3") => &mut trace.b3,
-        11 if is("traceparent") => &mut trace.traceparent,
-        11 if is("x-b3-spanid") => &mut trace.b3_span_id,
-        12 if is("x-b3-traceid") => &mut trace.b3_trace_id,
-        13 if is("uber-trace-id") => &mut trace.jaeger,
-        10 if is("tracestate") => return join(&mut trace.tracestate, header.value),
-        _ => return,
-    };
-    *once = Some(if once.is_none() { text(header.value) } else { String::new() });
-}
-
-/// Several `tracestate` fields are one list. The head's limit bounds it.
-fn join(list: &mut String, value: &[u8]) {
-    if !list.is_empty() {
-        list.push(',');
-    }
-    list.push_str(&text(value));
-}
-
-fn capture(captured: &mut Vec<(String, Vec<String>)>, header: &Header<'_>, config: &ProtocolConfig) {
-    let Some(name) = config.capture_headers.iter().find(|name| name.eq_ignore_ascii_case(header.name)) else {
-        return;
-    };
-    let value = text(header.value);
-    match captured.iter_mut().find(|(known, _)| known == name) {
-        Some((_, values)) => values.push(value),
-        None => captured.push((name.clone(), Vec::from([value]))),
-    }
-}
-
 fn version(minor: Option<u8>) -> &'static str {
     if minor == Some(0) { "1.0" } else { "1.1" }
-}
-
-fn method(name: &str) -> Cow<'static, str> {
-    known_method(name).map_or_else(|| Cow::Owned(text(name.as_bytes())), Cow::Borrowed)
-}
-
-/// Bytes of the wire as text: cut to the attribute limit at a character boundary, invalid UTF-8 replaced.
-fn text(bytes: &[u8]) -> String {
-    let cut = &bytes[..bytes.len().min(ATTRIBUTE_BYTES_MAX)];
-    let whole = match core::str::from_utf8(cut) {
-        Ok(text) => return String::from(text),
-        // Only the limit cut the last character in two.
-        Err(e) if e.error_len().is_none() && cut.len() < bytes.len() => &cut[..e.valid_up_to()],
-        Err(_) => cut,
-    };
-    let mut text = String::from_utf8_lossy(whole).into_owned();
-    cut_attribute(&mut text);
-    text
 }

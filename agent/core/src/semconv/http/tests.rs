@@ -20,7 +20,7 @@ fn exchange(kind: SpanKind, request: HttpRequest, status: u16) -> Exchange<'stat
         SpanKind::Server => Ends::Inet { local: SERVER, remote: CLIENT },
         SpanKind::Client => Ends::Inet { local: CLIENT, remote: SERVER },
     };
-    let response = Some((HttpResponse { status, version: "1.1" }, end(20, false)));
+    let response = Some((HttpResponse { status, version: "1.1", ..HttpResponse::default() }, end(20, false)));
     Exchange { kind, request, request_end: end(10, false), response, tls: None, ends }
 }
 

@@ -1,0 +1,151 @@
+//! Header lists: requests, responses and trailers (RFC 9113 section 8.3), of which something may be unknown.
+
+use super::UNKNOWN;
+use super::hpack::Field;
+use crate::protocol::fields::{self, text};
+use crate::protocol::{HttpRequest, HttpResponse, ProtocolConfig, Side};
+use alloc::borrow::Cow;
+use alloc::string::String;
+
+/// What a header list holds.
+#[derive(Debug, Default)]
+pub(super) struct Head {
+    request: HttpRequest,
+    path: Option<String>,
+    method: bool,
+    authority: bool,
+    status: Option<u16>,
+    grpc: bool,
+    grpc_status: Option<u8>,
+    /// Known pseudo-header fields of requests, and of responses.
+    pseudo: [u8; 2],
+    /// Fields with something unknown in them.
+    unknown: bool,
+    /// A field that no endpoint would send, or not there.
+    invalid: bool,
+    regular: bool,
+}
+
+impl Head {
+    pub(super) fn add(&mut self, field: Field<'_>, config: &ProtocolConfig) {
+        let (Some(name), Some(value)) = (field.name, field.value) else {
+            self.unknown = true;
+            return;
+        };
+        match name.split_first() {
+            Some((b':', name)) => self.pseudo(name, value),
+            Some(_) => self.regular(name, value, config),
+            None => self.invalid = true,
+        }
+    }
+
+    fn pseudo(&mut self, name: &[u8], value: &[u8]) {
+        let valid = match name {
+            b"method" => {
+                let twice = core::mem::replace(&mut self.method, true);
+                let method = core::str::from_utf8(value).unwrap_or_default();
+                self.request.method = fields::method(method);
+                !twice && !method.is_empty() && value.iter().all(u8::is_ascii_graphic)
+            }
+            b"path" => self.path.replace(text(value)).is_none() && matches!(value, [b'/' | b'*', ..]),
+            b"scheme" => !value.is_empty() && value.iter().all(u8::is_ascii_graphic),
+            b"authority" => {
+                self.request.host = text(value);
+                !core::mem::replace(&mut self.authority, true)
+            }
+            b"protocol" => true,
+            b"status" => match *value {
+                [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9'] => {
+                    let digit = |byte: u8| u16::from(byte - b'0');
+                    self.status.replace(digit(a) * 100 + digit(b) * 10 + digit(c)).is_none()
+                }
+                _ => false,
+            },
+            _ => false,
+        };
+        self.pseudo[usize::from(name == b"status")] += 1;
+        self.invalid |= !valid || self.regular;
+    }
+
+    fn regular(&mut self, name: &[u8], value: &[u8], config: &ProtocolConfig) {
+        self.regular = true;
+        let field = core::str::from_utf8(name).unwrap_or_default();
+        self.invalid |= field.is_empty() || name.iter().any(|b| b.is_ascii_uppercase() || !b.is_ascii_graphic());
+        match name {
+            b"host" if !self.authority => self.request.host = text(value),
+            b"user-agent" => self.request.user_agent = text(value),
+            b"content-type" => self.grpc = is_grpc(value),
+            b"grpc-status" => self.grpc_status = core::str::from_utf8(value).ok().and_then(|text| text.parse().ok()),
+            _ => fields::trace(&mut self.request.trace, field, value),
+        }
+        fields::capture(&mut self.request.captured, field, value, config);
+    }
+
+    /// No field is one that nobody sends, or not there.
+    pub(super) fn is_valid(&self) -> bool {
+        !self.invalid && (self.pseudo[0] == 0 || self.pseudo[1] == 0)
+    }
+
+    /// Which side sends such a list, as far as its known pseudo-header fields tell. It must be valid.
+    pub(super) fn side(&self) -> Option<Side> {
+        match self.pseudo {
+            [0, 0] => None,
+            [_, 0] => Some(Side::Request),
+            _ => Some(Side::Response),
+        }
+    }
+
+    /// The list's place in its stream tells that it is a request's.
+    pub(super) fn request(self) -> HttpRequest {
+        let Self { mut request, path, method, grpc, .. } = self;
+        if !method {
+            request.method = Cow::Borrowed(UNKNOWN);
+        }
+        let connect = method && request.method == "CONNECT";
+        request.target = match path {
+            Some(path) => path,
+            None if connect => request.host.clone(),
+            None => UNKNOWN.into(),
+        };
+        request.version = "2";
+        request.grpc = grpc;
+        request
+    }
+
+    /// As [`Self::request`]. Status 0: unknown.
+    pub(super) fn response(&self) -> HttpResponse {
+        HttpResponse {
+            status: self.status.unwrap_or_default(),
+            version: "2",
+            grpc: self.grpc || self.grpc_status.is_some(),
+            grpc_status: self.grpc_status,
+        }
+    }
+
+    /// An interim response (RFC 9110 section 15.2): another follows.
+    pub(super) fn is_interim(&self) -> bool {
+        matches!(self.status, Some(100..=199))
+    }
+
+    pub(super) fn grpc_status(&self) -> Option<u8> {
+        self.grpc_status
+    }
+
+    /// The list is not what it must be, and that is not because something is unknown.
+    pub(super) fn is_malformed(&self, side: Side) -> bool {
+        let needed = match side {
+            Side::Request => self.method && (self.path.is_some() || self.request.method == "CONNECT"),
+            Side::Response => self.status.is_some(),
+        };
+        let foreign = match side {
+            Side::Request => self.pseudo[1] > 0,
+            Side::Response => self.pseudo[0] > 0,
+        };
+        foreign || !(needed || self.unknown)
+    }
+}
+
+/// `application/grpc`, with or without a format behind it. gRPC-Web is another: its trailers are in the body.
+fn is_grpc(content_type: &[u8]) -> bool {
+    content_type.strip_prefix(b"application/grpc").is_some_and(|rest| matches!(rest, [] | [b'+' | b';' | b' ', ..]))
+}

@@ -1,0 +1,174 @@
+//! Streams in flight (RFC 9113 section 5), as far as an observer needs them.
+
+use crate::limits::STREAMS_MAX;
+use crate::protocol::{MessageEnd, Side};
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+/// Requests that a hole in the stream numbers stands for, at most: past it the number is wrong.
+const REQUESTS_LOST_MAX: u32 = 1 << 16;
+
+/// A stream whose request was seen.
+#[derive(Debug, Default)]
+struct Open {
+    request_ended: bool,
+    response: bool,
+    /// Content of requests and responses.
+    bytes: [u64; 2],
+    /// Nothing was heard of it since a loss.
+    silent: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    open: BTreeMap<u32, Open>,
+    /// The last stream that a client opened; 0: none was seen.
+    highest: u32,
+    /// The first one of which that was seen, since the last loss.
+    lowest: u32,
+    /// Something was lost since then, or nothing was seen yet.
+    lost: bool,
+    /// The stream that waits for its request.
+    waiting: u32,
+}
+
+/// Where a header list of a response belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Interim,
+    Head,
+    Trailers,
+    /// A response whose request will not be seen.
+    Orphan,
+    /// To a stream that is over.
+    Nowhere,
+}
+
+pub(super) struct TooMany;
+
+impl Streams {
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// A client has opened one.
+    pub(super) fn any_seen(&self) -> bool {
+        self.highest > 0
+    }
+
+    pub(super) fn is_open(&self, stream: u32) -> bool {
+        self.open.contains_key(&stream)
+    }
+
+    /// A client may send a header list on it next.
+    pub(super) fn may_open(&self, stream: u32, ahead: u32) -> bool {
+        self.is_open(stream) || self.is_ahead(stream, ahead)
+    }
+
+    /// Something that follows a request may be sent on it. Streams that are over are not remembered.
+    pub(super) fn may_go_on(&self, stream: u32, ahead: u32) -> bool {
+        stream <= self.highest || self.is_ahead(stream, ahead)
+    }
+
+    fn is_ahead(&self, stream: u32, ahead: u32) -> bool {
+        stream > self.highest && stream - self.highest <= ahead
+    }
+
+    /// The client has not opened it, as far as was seen.
+    pub(super) fn is_new(&self, stream: u32) -> bool {
+        stream > self.highest
+    }
+
+    /// Something of this stream comes before its request.
+    pub(super) fn waits_for_request(&mut self, side: Side, stream: u32) -> bool {
+        let waits = side == Side::Response && stream % 2 == 1 && self.is_new(stream);
+        if waits {
+            self.waiting = stream;
+        }
+        waits
+    }
+
+    pub(super) fn assume_request(&mut self) {
+        self.highest = self.highest.max(core::mem::take(&mut self.waiting));
+        self.lowest = self.highest + 2;
+    }
+
+    /// The number of requests that must have been lost in front of it.
+    pub(super) fn open(&mut self, stream: u32) -> Result<usize, TooMany> {
+        if self.open.len() >= STREAMS_MAX {
+            return Err(TooMany);
+        }
+        let before = core::mem::replace(&mut self.highest, stream);
+        let lost = core::mem::take(&mut self.lost);
+        self.open.insert(stream, Open::default());
+        if before == 0 {
+            self.lowest = stream;
+        }
+        let missing = (stream - before) / 2 - u32::from((stream - before).is_multiple_of(2));
+        Ok(if lost && before > 0 { missing.min(REQUESTS_LOST_MAX) as usize } else { 0 })
+    }
+
+    /// Content came. False: of a stream that is over, or was never seen.
+    pub(super) fn data(&mut self, side: Side, stream: u32, bytes: u32) -> bool {
+        let Some(open) = self.heard(stream) else { return false };
+        let counted = &mut open.bytes[usize::from(side == Side::Response)];
+        *counted = counted.saturating_add(u64::from(bytes));
+        true
+    }
+
+    pub(super) fn response(&mut self, stream: u32, interim: bool) -> Place {
+        let lowest = self.lowest;
+        match self.heard(stream) {
+            Some(open) if open.response => Place::Trailers,
+            Some(_) if interim => Place::Interim,
+            Some(open) => {
+                open.response = true;
+                Place::Head
+            }
+            None if stream % 2 == 1 && stream < lowest && !interim => Place::Orphan,
+            None => Place::Nowhere,
+        }
+    }
+
+    /// One side is complete: with what came of the request where the other is not, and the end. `None`: a stream that is
+    /// over, or was never seen.
+    pub(super) fn end(&mut self, side: Side, stream: u32) -> Option<(Option<u64>, MessageEnd)> {
+        let open = self.heard(stream)?;
+        let body_bytes = open.bytes[usize::from(side == Side::Response)];
+        let unfinished = (side == Side::Response && !open.request_ended).then_some(open.bytes[0]);
+        if side == Side::Request && core::mem::replace(&mut open.request_ended, true) {
+            return None;
+        }
+        if side == Side::Response {
+            self.open.remove(&stream);
+        }
+        Some((unfinished, MessageEnd { body_bytes, truncated: false }))
+    }
+
+    /// True where it was in flight.
+    pub(super) fn reset(&mut self, stream: u32) -> bool {
+        self.open.remove(&stream).is_some()
+    }
+
+    pub(super) fn refuse_above(&mut self, last: u32) -> Vec<u32> {
+        self.open.split_off(&last.saturating_add(1)).into_keys().collect()
+    }
+
+    /// Anything may have happened to any of them.
+    pub(super) fn lost(&mut self) {
+        self.lost = true;
+        self.open.values_mut().for_each(|open| open.silent = true);
+    }
+
+    pub(super) fn take_silent(&mut self) -> Vec<u32> {
+        let silent: Vec<_> = self.open.iter().filter(|(_, open)| open.silent).map(|(stream, _)| *stream).collect();
+        self.open.retain(|_, open| !open.silent);
+        silent
+    }
+
+    fn heard(&mut self, stream: u32) -> Option<&mut Open> {
+        let open = self.open.get_mut(&stream)?;
+        open.silent = false;
+        Some(open)
+    }
+}

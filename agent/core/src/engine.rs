@@ -12,7 +12,7 @@ use crate::event::{Data, Event, EventKind, Opened, record_len};
 use crate::exchange::{Exchanges, Pairing};
 use crate::fact::Fact;
 use crate::ids::Ids;
-use crate::join::Joins;
+use crate::join::{Distance, Joins};
 use crate::limits::{
     CONNECTION_IDLE_NS, CONNECTION_SILENT_NS, CONNECTIONS_MAX, PENDING_BYTES_MAX, PROCESSES_MAX, SETTLE_NS,
     TLS_UNREAD_NS,
@@ -88,6 +88,8 @@ struct Link {
     opaque_server_of: Option<u32>,
     /// In `Engine::pools` as idle since then.
     idle_since: Option<u64>,
+    /// Server: to the other end, where sequence numbers do not join them.
+    distance: Option<Distance>,
     /// TLS that nobody reads, not counted as such yet.
     tls_unread_since: Option<u64>,
 }
@@ -267,6 +269,7 @@ impl Engine {
             touched: false,
             opaque_server_of: None,
             idle_since: None,
+            distance: None,
             tls_unread_since: None,
         };
         if self.links.insert(opened.connection, link).is_none() {

@@ -31,6 +31,7 @@ pub(crate) struct Exchange {
     pub(crate) response: Option<Box<ResponseHead>>,
     pub(crate) response_end: MessageEnd,
     pub(crate) end: Option<u64>,
+    /// Client: the request that it was made for. Server: the client end, once it is due.
     pub(crate) parent: Result<(ExchangeId, Evidence), RootReason>,
     /// Client: the request that waits for it, as far as that can be told. It need not be sure enough for a parent.
     pub(crate) waiting: Option<ExchangeId>,

@@ -1,8 +1,8 @@
 //! The two ends of one connection on one host: the server's exchange finds the client's, with no header on the wire.
 //!
 //! TCP: the client's address and the sequence number of the request's first byte are the same at both ends. Unix
-//! sockets: each end knows the other's socket; of the client's exchanges on it, the one that encloses the server's. The
-//! same for TLS, whose plaintext has no sequence numbers: the client's address, and the exchange that encloses.
+//! sockets know each other, and TLS has the client's address; in place of sequence numbers both have the position of
+//! the request in its stream, counted by each end from where it was first seen (see [`Distance`]).
 
 use crate::causality::ExchangeId;
 use crate::connection::{Address, Connection};
@@ -10,9 +10,6 @@ use alloc::collections::VecDeque;
 use autospan_abi::Role;
 use core::net::IpAddr;
 use hashbrown::HashMap;
-
-/// Client exchanges remembered per connection.
-const RECENT_MAX: usize = 8;
 
 /// What both ends of a request agree on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,40 +48,113 @@ impl Key {
             Address::Unix { .. } => Some(Self::Unix { client: connection.peer_sock, server: connection.sock }),
         }
     }
+
+    /// One request alone has it.
+    pub(crate) fn is_exact(&self) -> bool {
+        matches!(self, Self::Tcp { .. })
+    }
 }
 
-/// Requests seen at client ends. Entries live as long as their exchange.
+/// Requests seen at client ends. Entries live as long as their exchange, of which there are
+/// [`crate::limits::EXCHANGES_MAX`] at most.
 #[derive(Debug, Default)]
 pub(crate) struct Joins {
-    clients: HashMap<Key, VecDeque<ExchangeId>>,
+    clients: HashMap<Key, VecDeque<Sent>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    id: ExchangeId,
+    at: u64,
 }
 
 impl Joins {
-    pub(crate) fn insert(&mut self, key: Key, id: ExchangeId) {
-        let ids = self.clients.entry(key).or_default();
-        if ids.len() == RECENT_MAX {
-            ids.pop_front();
-        }
-        ids.push_back(id);
+    pub(crate) fn insert(&mut self, key: Key, id: ExchangeId, at: u64) {
+        let sent = self.clients.entry(key).or_default();
+        // Records of two CPUs may come in the wrong order, by a few.
+        let place = sent.iter().rposition(|s| s.at <= at).map_or(0, |last| last + 1);
+        sent.insert(place, Sent { id, at });
     }
 
     pub(crate) fn remove(&mut self, key: &Key, id: ExchangeId) {
-        if let Some(ids) = self.clients.get_mut(key) {
-            ids.retain(|i| *i != id);
-            if ids.is_empty() {
-                self.clients.remove(key);
-            }
+        let Some(sent) = self.clients.get_mut(key) else { return };
+        if let Some(place) = sent.iter().position(|s| s.id == id) {
+            sent.remove(place);
+        }
+        if sent.is_empty() {
+            self.clients.remove(key);
         }
     }
 
-    /// The only client exchange under `key` that `encloses` the server's.
-    pub(crate) fn find(&self, key: &Key, mut encloses: impl FnMut(ExchangeId) -> bool) -> Option<ExchangeId> {
-        let mut fitting = self.clients.get(key)?.iter().copied().filter(|id| encloses(*id));
-        let first = fitting.next()?;
-        fitting.next().is_none().then_some(first)
+    /// The request under `key` that was sent last, as of `at`: without pipelining, the one that a server reads then.
+    pub(crate) fn last_sent(&self, key: &Key, at: u64) -> Option<ExchangeId> {
+        let sent = self.clients.get(key)?;
+        let before = sent.partition_point(|s| s.at <= at);
+        Some(sent.get(before.checked_sub(1)?)?.id)
     }
 
     pub(crate) fn len(&self) -> usize {
         self.clients.len()
+    }
+}
+
+/// How far the positions of a connection's two ends are apart: not at all where both were seen from the first byte. A
+/// connection that was there before the agent is seen from another byte at each end; that distance is believed when
+/// two requests have had it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Distance {
+    /// Connection of the client end.
+    client: u64,
+    bytes: u64,
+    is_sure: bool,
+}
+
+impl Distance {
+    /// Whether a request at `client_position` of connection `client` can be the one at `position` of the server's end.
+    /// `known`: of the server's end, as far as it is known already.
+    pub(crate) fn agrees(known: &mut Option<Self>, client: u64, client_position: u64, position: u64) -> bool {
+        let bytes = position.wrapping_sub(client_position);
+        if let Some(known) = known.as_mut().filter(|known| known.client == client) {
+            if known.is_sure || known.bytes == bytes {
+                known.is_sure = true;
+                return known.bytes == bytes;
+            }
+        }
+        let is_sure = bytes == 0;
+        *known = Some(Self { client, bytes, is_sure });
+        is_sure
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_seen_from_the_first_byte_agree_at_once_and_on_nothing_else() {
+        let mut known = None;
+        assert!(Distance::agrees(&mut known, 1, 0, 0));
+        assert!(!Distance::agrees(&mut known, 1, 50, 100));
+        assert!(!Distance::agrees(&mut known, 1, 100, 150));
+        assert!(Distance::agrees(&mut known, 1, 150, 150));
+    }
+
+    #[test]
+    fn any_other_distance_takes_two_requests() {
+        let mut known = None;
+        assert!(!Distance::agrees(&mut known, 1, 0, 70));
+        assert!(Distance::agrees(&mut known, 1, 30, 100));
+        assert!(!Distance::agrees(&mut known, 1, 100, 100), "that is settled");
+        assert!(Distance::agrees(&mut known, 2, 0, 0), "another client end");
+    }
+
+    #[test]
+    fn the_request_sent_last_is_by_time_whatever_the_order_of_records() {
+        let key = Key::Unix { client: 1, server: 2 };
+        let mut joins = Joins::default();
+        [(1, 10), (3, 30), (2, 20)].into_iter().for_each(|(id, at)| joins.insert(key, id, at));
+        assert_eq!([5, 10, 25, 99].map(|at| joins.last_sent(&key, at)), [None, Some(1), Some(2), Some(3)]);
+        [1, 2, 3].into_iter().for_each(|id| joins.remove(&key, id));
+        assert_eq!(joins.len(), 0);
     }
 }

@@ -4,6 +4,7 @@ use super::{Engine, Output, Timer};
 use crate::causality::{Evidence, ExchangeId, RootReason};
 use crate::counter::Counter;
 use crate::exchange::{Context, Exchange};
+use crate::join::Distance;
 use crate::limits::{EXIT_AWAITED_MAX, EXIT_AWAITED_NS};
 use crate::protocol::{RequestHead, ResponseHead};
 use crate::semconv::http;
@@ -30,11 +31,10 @@ impl Engine {
 
     /// Returns the exchanges that waited for this one.
     fn decide_one(&mut self, id: ExchangeId) -> Vec<ExchangeId> {
-        let Some(exchange) = self.exchanges.get_mut(id).filter(|exchange| exchange.context.is_none()) else {
+        self.is_due(id);
+        let Some(exchange) = self.exchanges.get(id).filter(|exchange| exchange.context.is_none()) else {
             return Vec::new();
         };
-        exchange.is_due = true;
-        let Some(exchange) = self.exchanges.get(id) else { return Vec::new() };
         let (since, awaits_exit) = (exchange.origin.at, exchange.awaits_exit);
         if let Some(other) = self.undecided_before(exchange).and_then(|other| self.exchanges.get_mut(other)) {
             other.dependents.push(id);
@@ -47,12 +47,19 @@ impl Engine {
         self.exchanges.get_mut(id).map(|exchange| core::mem::take(&mut exchange.dependents)).unwrap_or_default()
     }
 
+    /// All records about the start of the exchange have arrived: which client end a server's request came from can be told.
+    fn is_due(&mut self, id: ExchangeId) {
+        let client = self.client_end(id);
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        if exchange.kind == SpanKind::Server && !exchange.is_due {
+            exchange.parent = client.map(|client| (client, Evidence::Join)).ok_or(RootReason::Entry);
+        }
+        exchange.is_due = true;
+    }
+
     /// The exchange that has to be decided, or to end, first.
     fn undecided_before(&self, exchange: &Exchange) -> Option<ExchangeId> {
-        let before = match exchange.kind {
-            SpanKind::Server => self.client_end(exchange),
-            SpanKind::Client => exchange.parent.ok().and_then(|(parent, _)| self.exchanges.get(parent)),
-        };
+        let before = exchange.parent.ok().and_then(|(parent, _)| self.exchanges.get(parent));
         let may_exit = exchange.awaits_exit && self.now < exchange.origin.at.saturating_add(EXIT_AWAITED_NS);
         before.filter(|before| before.context.is_none() || may_exit).map(|before| before.id)
     }
@@ -130,7 +137,7 @@ impl Engine {
     /// The client end on this host, unless a header says that the request belongs to another trace than that.
     fn server_context(&self, exchange: &Exchange) -> Context {
         let header = header(exchange);
-        let client = self.client_end(exchange).and_then(|c| c.context.as_ref());
+        let client = exchange.parent.ok().and_then(|(id, _)| self.exchanges.get(id)).and_then(|c| c.context.as_ref());
         match (client, header) {
             (Some(client), header) if header.as_ref().is_none_or(|h| h.trace_id == client.trace_id) => {
                 let state = header.map(|h| h.trace_state).unwrap_or_else(|| client.trace_state.clone());
@@ -159,13 +166,15 @@ impl Engine {
     }
 
     /// The exchange of the client end whose request this server's is.
-    fn client_end(&self, server: &Exchange) -> Option<&Exchange> {
-        let encloses = |id| {
-            self.exchanges.get(id).is_some_and(|client| {
-                client.origin.at <= server.origin.at && client.end.is_none_or(|end| end >= server.origin.at)
-            })
-        };
-        self.joins.find(server.join.as_ref()?, encloses).and_then(|id| self.exchanges.get(id))
+    fn client_end(&mut self, id: ExchangeId) -> Option<ExchangeId> {
+        let server = self.exchanges.get(id).filter(|e| e.kind == SpanKind::Server && !e.is_due)?;
+        let (key, at) = (server.join.as_ref()?, server.origin.at);
+        let found = self.joins.last_sent(key, at)?;
+        let client = self.exchanges.get(found).filter(|client| client.end.is_none_or(|end| end >= at))?;
+        let mut unknown = None;
+        let known = self.links.get_mut(&server.connection).map_or(&mut unknown, |link| &mut link.distance);
+        let agrees = |known| Distance::agrees(known, client.connection, client.origin.position, server.origin.position);
+        (key.is_exact() || agrees(known)).then_some(found)
     }
 
     fn child(&self, exchange: &Exchange, parent: &Context, trace_state: String, evidence: Evidence) -> Context {

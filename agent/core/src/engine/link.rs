@@ -79,7 +79,7 @@ impl Engine {
         }
         self.calls_change(exchange.waiting, exchange.origin.tgid, |calls| calls.saturating_add(1));
         if let Some(key) = exchange.join {
-            self.joins.insert(key, exchange.id);
+            self.joins.insert(key, exchange.id, exchange.origin.at);
         }
         self.exchanges.insert(exchange);
     }

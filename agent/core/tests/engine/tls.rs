@@ -34,7 +34,7 @@ fn https_is_traced_and_its_two_ends_are_joined() {
 }
 
 #[test]
-fn pipelined_requests_inside_tls_are_not_joined_by_guessing() {
+fn of_pipelined_requests_inside_tls_only_the_last_is_joined() {
     let mut world = World::new();
     world.tls_client(1, 20, 40_000);
     world.tls_server(2, 30, 40_000);
@@ -42,9 +42,60 @@ fn pipelined_requests_inside_tls_are_not_joined_by_guessing() {
     world.read(200, 30, &(get("/a") + &get("/b")));
     world.write(200, 30, &(OK.to_owned() + OK));
     world.read(100, 20, &(OK.to_owned() + OK));
+    let expect = "client GET /a 200 [no_request]\nclient GET /b 200 [no_request]\n  server GET /b 200 [join]\nserver GET /a 200 [entry]\n";
+    assert_eq!(world.trees(), expect);
+}
+
+/// The answer to a request is lost, so that it seems to be under way still, and the next request is lost as well.
+#[test]
+fn a_request_inside_tls_is_not_joined_to_an_earlier_one_that_stays_open() {
+    let mut world = World::new();
+    world.tls_client(1, 20, 40_000);
+    world.tls_server(2, 30, 40_000);
+    for (path, is_lost) in [("/a", false), ("/lost", true)] {
+        world.lossy = is_lost;
+        world.write(100, 20, &get(path));
+        world.lossy = false;
+        world.read(200, 30, &get(path));
+        world.write(200, 30, OK);
+        world.lossy = true;
+        world.read(100, 20, OK);
+    }
     let trees = world.trees();
-    assert_eq!(trees.matches("[join]").count(), 0, "{trees}");
-    assert_eq!(trees.matches("server GET").count(), 2, "{trees}");
+    assert!(trees.contains("\nserver GET /lost 200 [entry]\n"), "{trees}");
+}
+
+#[test]
+fn ends_of_a_tls_connection_that_are_seen_from_different_bytes_are_joined_from_the_second_request_on() {
+    let mut world = World::new();
+    world.tls_client(1, 20, 40_000);
+    world.tls_server(2, 30, 40_000);
+    world.read(200, 30, &get("/before-the-client-was-seen"));
+    world.write(200, 30, OK);
+    for path in ["/a", "/b"] {
+        world.write(100, 20, &get(path));
+        world.read(200, 30, &get(path));
+        world.write(200, 30, OK);
+        world.read(100, 20, OK);
+    }
+    let trees = world.trees();
+    assert!(trees.contains("\nserver GET /a 200 [entry]\n"), "{trees}");
+    assert!(trees.contains("\n  server GET /b 200 [join]\n"), "{trees}");
+}
+
+#[test]
+fn requests_inside_tls_are_joined_however_fast_they_follow_each_other() {
+    const REQUESTS: usize = 500;
+    let mut world = World::new();
+    world.tls_client(1, 20, 40_000);
+    world.tls_server(2, 30, 40_000);
+    for _ in 0..REQUESTS {
+        world.write(100, 20, &get("/a"));
+        world.read(200, 30, &get("/a"));
+        world.write(200, 30, OK);
+        world.read(100, 20, OK);
+    }
+    assert_eq!(world.trees().matches("[join]").count(), REQUESTS);
 }
 
 #[test]

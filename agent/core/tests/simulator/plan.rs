@@ -133,12 +133,11 @@ impl Plan {
         plan
     }
 
-    /// Leaves out what misleads as yet: losses inside TLS, where nothing but time joins the ends; strangers that wait for a
+    /// Leaves out what misleads as yet: strangers that wait for a
     /// connection of an event loop's pool, and get it in the turn of another request.
     fn avoid_traps(&mut self) {
         const NO_LIMIT: usize = 100;
         self.services.iter_mut().filter(|s| s.model == Model::Turns).for_each(|s| s.limit = NO_LIMIT);
-        self.services.iter_mut().for_each(|s| s.tls = false);
     }
 
     fn disturb(&mut self, r: &mut Random) {

@@ -11,9 +11,6 @@ pub(crate) struct Args {
     /// The first seed.
     #[arg(long, default_value_t = 0)]
     pub(crate) from: u64,
-    /// Also what is known to mislead the engine as yet.
-    #[arg(long)]
-    pub(crate) traps: bool,
 }
 
 pub(crate) fn simulate(args: &Args) -> Result<()> {
@@ -21,8 +18,5 @@ pub(crate) fn simulate(args: &Args) -> Result<()> {
     tests.args(["test", "--quiet", "--profile", "simulate", "--package", "autospan-core", "--test", "simulator"]);
     tests.args(["--locked", "--", "--exact", "seeds", "--nocapture"]);
     tests.env("AUTOSPAN_SIM_SEEDS", args.seeds.to_string()).env("AUTOSPAN_SIM_FROM", args.from.to_string());
-    if args.traps {
-        tests.env("AUTOSPAN_SIM_TRAPS", "1");
-    }
     run(&mut tests)
 }

@@ -74,7 +74,7 @@ impl Section {
                 tests.args(["test", "--quiet", "--workspace", "--exclude", "autospan-tests", "--locked"]);
                 run(with_object(&mut tests, object.as_deref()))
             }
-            Self::Simulate => simulate::simulate(&simulate::Args { seeds: simulated_seeds(), from: 0, traps: false }),
+            Self::Simulate => simulate::simulate(&simulate::Args { seeds: simulated_seeds(), from: 0 }),
             Self::Fuzz => fuzz::fuzz(&fuzz::Args::all(fuzz_seconds())),
             Self::E2e => e2e(object.as_deref()),
         }

@@ -188,9 +188,10 @@ impl Connection {
         matches!(self.protocol, Protocol::Opaque)
     }
 
-    /// A request that wants to go where it leads could have it at once.
+    /// A request that wants to go where it leads could have it at once, for all that is known.
     pub(crate) fn is_pooled(&self) -> bool {
-        matches!(self.protocol, Protocol::Http1(_)) && self.is_idle() && !self.outbound.is_unused()
+        let is_known = [&self.inbound, &self.outbound].iter().all(|stream| stream.sync == Sync::Synced);
+        matches!(self.protocol, Protocol::Http1(_)) && self.is_idle() && is_known && !self.outbound.is_unused()
     }
 
     /// No message is in progress and none is awaited.

@@ -19,6 +19,7 @@ use crate::limits::{
 };
 use crate::pool::Pools;
 use crate::protocol::ProtocolConfig;
+use crate::routine::Routines;
 use crate::span::Span;
 use crate::stream::Mark;
 use alloc::boxed::Box;
@@ -71,6 +72,7 @@ pub struct Engine {
     exchanges: Exchanges,
     joins: Joins,
     pools: Pools,
+    routines: Routines,
     timers: BinaryHeap<Reverse<(u64, Timer)>>,
     signals: Vec<Signal>,
     outputs: VecDeque<Output>,
@@ -119,6 +121,7 @@ impl Engine {
             exchanges: Exchanges::default(),
             joins: Joins::default(),
             pools: Pools::default(),
+            routines: Routines::default(),
             timers: BinaryHeap::new(),
             signals: Vec::new(),
             outputs: VecDeque::new(),
@@ -202,8 +205,8 @@ impl Engine {
         Counter::ALL.iter().map(|c| (*c, self.counters[*c as usize]))
     }
 
-    /// Entries of each table: all but connections, processes and pools are empty at rest.
-    pub fn table_sizes(&self) -> [(&'static str, usize); 9] {
+    /// Entries of each table: all but connections, processes, pools and routines are empty at rest.
+    pub fn table_sizes(&self) -> [(&'static str, usize); 10] {
         [
             ("connections", self.links.len()),
             ("processes", self.processes.len()),
@@ -211,6 +214,7 @@ impl Engine {
             ("tokens", self.exchanges.token_count()),
             ("joins", self.joins.len()),
             ("pools", self.pools.len()),
+            ("routines", self.routines.len()),
             ("threads", self.threads.len()),
             ("spawned", self.spawned.len()),
             ("timers", self.timers.len()),
@@ -246,7 +250,7 @@ impl Engine {
             }
             EventKind::Exited => self.exited(tgid, at),
             EventKind::ThreadExited => self.thread_exited(tid),
-            EventKind::Executed => drop(self.processes.remove(&tgid)),
+            EventKind::Executed => self.forget_process(tgid),
             EventKind::Forked { child_tgid } => self.forked(tgid, child_tgid),
             EventKind::Listening { .. } | EventKind::CodeMapped => {}
         }
@@ -341,7 +345,7 @@ impl Engine {
     }
 
     fn forked(&mut self, parent: u32, child: u32) {
-        let Some(threads) = self.processes.get(&parent).map(ProcessState::threads) else { return };
+        let Some(threads) = self.processes.get(&parent).map(ProcessState::told_threads) else { return };
         if let Some(process) = self.process(child) {
             process.set_threads(threads);
         }
@@ -352,7 +356,12 @@ impl Engine {
             self.close_link(id, at);
             self.unix_links.remove(&(tgid, id));
         }
+        self.forget_process(tgid);
+    }
+
+    fn forget_process(&mut self, tgid: u32) {
         self.processes.remove(&tgid);
+        self.routines.forget(tgid);
     }
 
     /// The process's state, made when new; `None` when the table is full.

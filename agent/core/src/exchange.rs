@@ -37,6 +37,8 @@ pub(crate) struct Exchange {
     pub(crate) waiting: Option<ExchangeId>,
     /// Server: calls that it waits for.
     pub(crate) open_calls: u32,
+    /// Server: a call was made for it and answered, both by the thread that read it.
+    pub(crate) has_waited: bool,
     /// Server: what went on from the turn of a response to it may have been another request.
     pub(crate) reuse_doubted: bool,
     pub(crate) join: Option<Key>,
@@ -100,6 +102,7 @@ impl Exchange {
             parent: Err(RootReason::Entry),
             waiting: None,
             open_calls: 0,
+            has_waited: false,
             reuse_doubted: false,
             join: Key::new(connection, origin.sequence),
             awaits_exit: false,

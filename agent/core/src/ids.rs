@@ -1,6 +1,7 @@
 //! Trace and span ids: derived, not drawn, so that the same records give the same ids and the kernel side can one day
 //! derive them too.
 
+use crate::connection::Address;
 use crate::span::{SpanId, TraceId};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
@@ -31,6 +32,20 @@ impl Ids {
         id
     }
 
+    /// What calls have in common that do the same: where they go, the method, and the first part of the path.
+    pub(crate) fn routine(&self, to: &Address, method: &str, target: &str) -> u64 {
+        use core::hash::{Hash, Hasher};
+        let mut hasher = self.hasher;
+        hasher.write_u8(3);
+        match to {
+            Address::Inet { remote, .. } => remote.hash(&mut hasher),
+            Address::Unix { path } => path.hash(&mut hasher),
+        }
+        method.hash(&mut hasher);
+        first_part(target).hash(&mut hasher);
+        hasher.finish()
+    }
+
     fn hash(&self, domain: u8, connection: u64, position: u64) -> [u8; 16] {
         use core::hash::Hasher;
         let mut hasher = self.hasher;
@@ -40,5 +55,32 @@ impl Ids {
         message[9..].copy_from_slice(&position.to_le_bytes());
         hasher.write(&message);
         hasher.finish128().as_bytes()
+    }
+}
+
+/// `/items` of `/items/17?page=2`: what follows is often another one each time.
+fn first_part(target: &str) -> &str {
+    let end = target.bytes().skip(1).position(|byte| matches!(byte, b'/' | b'?' | b'#'));
+    end.and_then(|end| target.get(..=end)).unwrap_or(target)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::net::{IpAddr, Ipv4Addr};
+
+    #[test]
+    fn routines_are_told_apart_by_place_method_and_first_part_of_the_path() {
+        let ids = Ids::new(&[7; 16]);
+        let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let to = |local, port| Address::Inet { local: (ip, local), remote: (ip, port) };
+        let routine = ids.routine(&to(40_000, 80), "GET", "/items/17?page=2");
+        for target in ["/items", "/items/18", "/items?page=3"] {
+            assert_eq!(ids.routine(&to(40_001, 80), "GET", target), routine, "{target}");
+        }
+        assert_ne!(ids.routine(&to(40_000, 81), "GET", "/items"), routine);
+        assert_ne!(ids.routine(&to(40_000, 80), "PUT", "/items"), routine);
+        assert_ne!(ids.routine(&to(40_000, 80), "GET", "/item"), routine);
+        assert_eq!(["", "/", "*", "/ü/x"].map(first_part), ["", "/", "*", "/ü"]);
     }
 }

@@ -26,6 +26,7 @@ mod join;
 pub mod limits;
 mod pool;
 pub mod protocol;
+mod routine;
 pub mod semconv;
 pub mod span;
 mod stream;

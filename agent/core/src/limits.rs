@@ -38,6 +38,10 @@ pub const CONNECTION_SILENT_NS: u64 = 6 * CONNECTION_IDLE_NS;
 pub const TLS_UNREAD_NS: u64 = 2_000_000_000;
 /// Processes with facts known at once.
 pub const PROCESSES_MAX: usize = 65_536;
+/// Calls that come again and again, remembered over all processes.
+pub const ROUTINES_MAX: usize = 16_384;
+/// Those of one process; past it the one that was not seen for longest is forgotten.
+pub const ROUTINES_PER_PROCESS_MAX: usize = 64;
 /// Bytes of a `tracestate` that is passed on; a longer one is dropped.
 pub const TRACESTATE_BYTES_MAX: usize = 512;
 /// Members of a `tracestate`.

@@ -10,6 +10,9 @@ use hashbrown::HashMap;
 /// lies there for so long is wanted by nobody.
 const UNWANTED_NS: u64 = 50_000_000;
 
+/// So many of them are believed.
+const OTHERS_MIN: usize = 2;
+
 /// Connections of one process to one place.
 type Pool = (u32, IpAddr, u16);
 
@@ -36,11 +39,12 @@ impl Pools {
         }
     }
 
-    /// Whether a connection other than this one leads to the same place and is wanted by nobody.
-    pub(crate) fn has_another(&self, connection: &Connection, now: u64) -> bool {
+    /// Whether connections other than this one lead to the same place and are wanted by nobody. A single one may only seem
+    /// to be idle, since the record of its last request was lost.
+    pub(crate) fn has_others(&self, connection: &Connection, now: u64) -> bool {
         let idle = pool_of(connection).and_then(|pool| self.idle.get(&pool));
         let unwanted = idle.into_iter().flatten().take_while(|(since, _)| since.saturating_add(UNWANTED_NS) <= now);
-        unwanted.into_iter().any(|(_, id)| *id != connection.id)
+        unwanted.filter(|(_, id)| *id != connection.id).take(OTHERS_MIN).count() == OTHERS_MIN
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -1,11 +1,12 @@
 //! From signals to exchanges: requests open them, responses close them, tokens lead to them.
 
 use super::{Engine, Output, Timer};
-use crate::causality::{Carried, Evidence, ExchangeId, RootReason, TokenOwner, decide};
+use crate::causality::{self, Carried, Evidence, ExchangeId, RootReason, TokenOwner, decide};
 use crate::connection::{Opaque, Origin, Signal};
 use crate::counter::Counter;
 use crate::exchange::Exchange;
 use crate::protocol::{MessageEnd, RequestHead, ResponseHead, Side};
+use crate::routine;
 use crate::span::SpanKind;
 use alloc::boxed::Box;
 use autospan_abi::limits::HEAD_DEFAULT_BYTES;
@@ -64,7 +65,6 @@ impl Engine {
 
     fn client_request(&mut self, mut exchange: Exchange) {
         let carried = self.carried(&exchange.origin);
-        self.note_call(&exchange.origin, carried);
         exchange.parent = self.parent_of(&exchange, carried);
         self.await_exit(&mut exchange);
         exchange.waiting = match (exchange.parent, carried) {
@@ -84,29 +84,64 @@ impl Engine {
         self.exchanges.insert(exchange);
     }
 
-    /// A call that nobody in flight can have asked for.
-    fn note_call(&mut self, origin: &Origin, carried: Carried) {
-        let process = self.processes.get_mut(&origin.tgid).filter(|process| process.in_flight.is_empty());
-        if let Some(process) = process.filter(|_| !matches!(carried, Carried::Open { .. })) {
-            process.called_by_itself(origin.at);
+    /// Decided now, while the table of requests in flight is that of the call's time.
+    fn parent_of(&mut self, call: &Exchange, carried: Carried) -> Result<(ExchangeId, Evidence), RootReason> {
+        let Origin { tgid, at, .. } = call.origin;
+        let routine = call
+            .request
+            .as_deref()
+            .map(|RequestHead::Http(request)| self.ids.routine(&call.address, &request.method, &request.target));
+        let (Some(process), Some(routine)) = (self.processes.get(&tgid), routine) else {
+            return Err(RootReason::NoRequest);
+        };
+        let habit = self.routines.habit(tgid, routine, process.work(at));
+        let (trail, carried_by_trail) = self.by_trail(call, carried);
+        let decided = decide(process, causality::Call { at, carried: carried_by_trail, trail, habit });
+        self.note_call(&call.origin, carried, routine);
+        decided
+    }
+
+    /// How the cause came to the call, and what is left of it. Who could have had another connection did not wait for this
+    /// one.
+    fn by_trail(&self, call: &Exchange, carried: Carried) -> (Trail, Carried) {
+        let Origin { trail, at, .. } = call.origin;
+        if trail != Trail::Reuse {
+            return (trail, carried);
+        }
+        if let Carried::Open { id, .. } = carried
+            && self.exchanges.get(id).is_some_and(|e| e.reuse_doubted)
+        {
+            return (trail, Carried::Unusable);
+        }
+        let link = self.links.get(&call.connection);
+        let others_idle = link.is_some_and(|link| self.pools.has_others(&link.connection, at));
+        (if others_idle { Trail::Turn } else { trail }, carried)
+    }
+
+    /// What the call tells about its process: it makes it for requests, or for none, or who knows.
+    fn note_call(&mut self, origin: &Origin, carried: Carried, routine: routine::Key) {
+        let Some(process) = self.processes.get_mut(&origin.tgid) else { return };
+        let (work, is_idle) = (process.work(origin.at), process.is_idle());
+        let is_alone = process.only_request(origin.at).is_some();
+        match (carried, origin.trail) {
+            (Carried::Open { .. }, _) | (Carried::Nothing, Trail::Thread | Trail::Spawned) if is_alone => {
+                self.routines.made_for_one(origin.tgid, routine, work);
+            }
+            (Carried::Answered, _) | (Carried::Nothing, Trail::Task | Trail::SpawnedByTask | Trail::Turn) => {
+                self.strayed(origin, routine, work);
+            }
+            (Carried::Nothing | Carried::Unusable, _) if is_idle => self.strayed(origin, routine, work),
+            _ => {}
         }
     }
 
-    /// Decided now, while the table of requests in flight is that of the call's time.
-    fn parent_of(&self, call: &Exchange, carried: Carried) -> Result<(ExchangeId, Evidence), RootReason> {
-        let origin = &call.origin;
-        let link = self.links.get(&call.connection);
-        let others_idle = link.is_some_and(|link| self.pools.has_another(&link.connection, origin.at));
-        let doubted =
-            matches!(carried, Carried::Open { id, .. } if self.exchanges.get(id).is_some_and(|e| e.reuse_doubted));
-        if doubted && origin.trail == Trail::Reuse {
-            return Err(RootReason::Ambiguous);
-        }
-        // Who could have had another connection did not wait for this one.
-        let trail = if origin.trail == Trail::Reuse && others_idle { Trail::Turn } else { origin.trail };
-        match self.processes.get(&origin.tgid) {
-            Some(process) => decide(process, carried, trail, origin.at),
-            None => Err(RootReason::NoRequest),
+    /// A call for no request, or for who knows which.
+    fn strayed(&mut self, origin: &Origin, routine: routine::Key, work: routine::Work) {
+        self.routines.strayed(origin.tgid, routine, work);
+        let Some(process) = self.processes.get_mut(&origin.tgid) else { return };
+        process.called_by_itself(work.now);
+        if origin.trail == Trail::Thread {
+            process.shares_threads();
         }
     }
 
@@ -123,16 +158,21 @@ impl Engine {
             Some(e) if e.origin.tgid != origin.tgid => Carried::Unusable,
             Some(e) if e.end.is_none_or(|end| end > origin.at) => {
                 let alone = self.threads.get(&e.origin.tid).is_some_and(|t| t.only() == Some(id));
-                Carried::Open { id, alone, calls: e.open_calls }
+                Carried::Open { id, alone, by_reader: e.origin.tid == origin.tid, calls: e.open_calls }
             }
             _ => Carried::Answered,
         }
     }
 
     fn in_flight(&mut self, origin: Origin, id: ExchangeId) {
-        self.threads.entry(origin.tid).or_default().insert(id);
+        let thread = self.threads.entry(origin.tid).or_default();
+        let is_shared = !thread.is_empty();
+        thread.insert(id);
         if let Some(process) = self.process(origin.tgid) {
-            process.in_flight.insert(id);
+            process.begin(id, origin.at);
+            if is_shared {
+                process.shares_threads();
+            }
         }
     }
 
@@ -174,12 +214,29 @@ impl Engine {
         let Some(id) = self.links.get_mut(&connection).and_then(|l| l.pairing.response.take()) else { return };
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         exchange.response_end = end;
-        let (kind, origin) = (exchange.kind, exchange.origin);
-        let answered_by_thread = kind == SpanKind::Server && tid != 0;
-        if let Some(process) = self.processes.get_mut(&origin.tgid).filter(|_| answered_by_thread) {
-            process.answered(tid == origin.tid);
+        match exchange.kind {
+            SpanKind::Server if tid != 0 => self.answered_by(id, tid),
+            SpanKind::Client => self.call_answered_to(id, tid),
+            SpanKind::Server => {}
         }
         self.close(id, at);
+    }
+
+    /// Thread `tid` gave the answer to a request.
+    fn answered_by(&mut self, id: ExchangeId, tid: u32) {
+        let Some(Exchange { origin, has_waited, .. }) = self.exchanges.get(id) else { return };
+        let Some(process) = self.processes.get_mut(&origin.tgid) else { return };
+        let others = self.threads.get(&origin.tid).is_some_and(|own| process.has_more_than(*own));
+        process.answered(tid == origin.tid, *has_waited, others);
+    }
+
+    /// Thread `tid` read the answer to a call.
+    fn call_answered_to(&mut self, id: ExchangeId, tid: u32) {
+        let Some(Exchange { origin, waiting: Some(caller), .. }) = self.exchanges.get(id) else { return };
+        let by_caller = origin.tid == tid;
+        if let Some(caller) = self.exchanges.get_mut(*caller).filter(|c| by_caller && c.origin.tid == tid) {
+            caller.has_waited = true;
+        }
     }
 
     /// The response's boundary is lost but its head is known: that is a span, ended where it was last seen.
@@ -241,7 +298,7 @@ impl Engine {
         let Some(exchange) = self.exchanges.get(id) else { return };
         let origin = exchange.origin;
         if let Some(process) = self.processes.get_mut(&origin.tgid) {
-            process.in_flight.remove(id);
+            process.end(id, exchange.end.unwrap_or(self.now));
         }
         if let Some(thread) = self.threads.get_mut(&origin.tid) {
             thread.remove(id);

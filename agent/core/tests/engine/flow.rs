@@ -39,7 +39,7 @@ fn tables_are_empty_at_rest() {
     front_calls_back(&mut world);
     world.settle();
     for (table, size) in world.engine.table_sizes() {
-        let resting = matches!(table, "connections" | "processes" | "pools");
+        let resting = matches!(table, "connections" | "processes" | "pools" | "routines");
         assert!(resting || size == 0, "{table} has {size} entries at rest");
     }
     [10, 20, 30].into_iter().for_each(|c| world.close(c));
@@ -113,19 +113,6 @@ fn an_answered_request_parents_nothing_more() {
     world.write(100, 20, &get("/later"));
     world.read(100, 20, OK);
     assert_eq!(world.trees(), "server GET /a 200 [entry]\nclient GET /later 200 [answered]\n");
-}
-
-#[test]
-fn work_handed_to_another_thread_is_linked_while_one_request_is_in_flight() {
-    let mut world = World::new();
-    world.process(1, Threads::Multiplexed);
-    world.server(1, 10, 50_000);
-    world.client(1, 20, 40_000);
-    world.read(100, 10, &get("/a"));
-    world.write(101, 20, &get("/b"));
-    world.read(102, 20, OK);
-    world.write(103, 10, OK);
-    assert_eq!(world.trees(), "server GET /a 200 [entry]\n  client GET /b 200 [only_request]\n");
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use crate::world::World;
 use crate::{OK, get};
-use autospan_core::fact::Threads;
 
 #[test]
 fn a_lost_response_costs_that_span_only() {
@@ -50,26 +49,6 @@ fn a_lost_response_before_the_close_is_not_a_missing_one() {
     assert_eq!(world.trees(), "");
     assert_eq!(world.counter("dropped.response_lost"), 1);
     assert_eq!(world.counter("stream.gap_bytes"), OK.len() as u64);
-}
-
-#[test]
-fn after_a_loss_the_only_request_is_not_believed() {
-    let mut world = World::new();
-    world.process(1, Threads::Multiplexed);
-    world.server(1, 10, 50_000);
-    world.client(1, 20, 40_000);
-    world.read(100, 10, &get("/0"));
-    world.write(100, 10, OK);
-    world.lossy = true;
-    world.read(100, 10, &get("/lost"));
-    world.lossy = false;
-    world.write(100, 10, OK);
-    world.read(100, 10, &get("/a"));
-    world.write(101, 20, &get("/out"));
-    world.read(101, 20, OK);
-    world.write(100, 10, OK);
-    let trees = world.trees();
-    assert!(trees.contains("client GET /out 200 [ambiguous]"), "{trees}");
 }
 
 #[test]

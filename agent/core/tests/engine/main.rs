@@ -2,6 +2,7 @@
 
 mod flow;
 mod loss;
+mod only_request;
 mod reuse;
 mod spawned;
 mod tls;

@@ -27,13 +27,46 @@ fn loop_with(paths: &[&str]) -> World {
     world
 }
 
-#[test]
-fn a_request_that_is_alone_goes_on_by_the_same_connection() {
-    let mut world = loop_with(&["/a"]);
+/// A request that makes two calls on one connection, one after the other.
+fn two_calls(world: &mut World) {
+    world.trail = Trail::Turn;
+    world.read(100, 10, &get("/a"));
+    world.write(100, CLIENT, &get("/call"));
+    world.read(100, CLIENT, OK);
+    world.trail = Trail::Reuse;
     world.write(100, CLIENT, &get("/again"));
     world.read(100, CLIENT, OK);
     world.write(100, 10, OK);
-    assert!(world.trees().contains("  client GET /again 200 [turn]"), "{}", world.trees());
+    world.settle();
+}
+
+#[test]
+fn requests_that_are_alone_go_on_by_the_same_connection_once_many_have_done_so() {
+    const SEEN_FIRST: usize = 8;
+    let mut world = World::new();
+    world.process(1, Threads::Owned);
+    world.client(1, CLIENT, 40_000);
+    world.server(1, 10, 50_000);
+    (0..SEEN_FIRST + 2).for_each(|_| two_calls(&mut world));
+    let trees = world.trees();
+    assert_eq!(trees.matches("\nclient GET /again 200 [ambiguous]").count(), SEEN_FIRST, "{trees}");
+    assert_eq!(trees.matches("\n  client GET /again 200 [turn]").count(), 2, "{trees}");
+}
+
+#[test]
+fn a_process_that_calls_by_itself_may_have_waited_for_the_connection() {
+    let mut world = World::new();
+    world.process(1, Threads::Owned);
+    world.client(1, CLIENT, 40_000);
+    world.server(1, 10, 50_000);
+    (0..9).for_each(|_| two_calls(&mut world));
+    world.trail = Trail::Turn;
+    world.write(100, CLIENT, &get("/heartbeat"));
+    world.read(100, CLIENT, OK);
+    world.settle();
+    two_calls(&mut world);
+    let trees = world.trees();
+    assert_eq!(trees.matches("\n  client GET /again 200 [turn]").count(), 1, "{trees}");
 }
 
 #[test]
@@ -45,13 +78,15 @@ fn a_connection_that_somebody_may_have_waited_for_is_nobodys() {
     assert!(world.trees().contains("client GET /again 200 [ambiguous]"), "{}", world.trees());
 }
 
-#[test]
-fn nobody_waits_where_another_connection_has_been_idle_for_long() {
+/// One of two requests in flight uses a connection again, where so many others to the same place have been idle for long.
+fn with_others_idle(others: u64) -> String {
     let mut world = loop_with(&["/a", "/sleeps"]);
     world.trail = Trail::Turn;
-    world.client(1, 21, 40_001);
-    world.write(100, 21, &get("/other"));
-    world.read(100, 21, OK);
+    for other in 0..others {
+        world.client(1, 21 + other, 40_001 + other as u16);
+        world.write(100, 21 + other, &get("/other"));
+        world.read(100, 21 + other, OK);
+    }
     world.now += 100 * MILLISECOND;
     world.write(100, CLIENT, &get("/next"));
     world.read(100, CLIENT, OK);
@@ -59,5 +94,13 @@ fn nobody_waits_where_another_connection_has_been_idle_for_long() {
     world.write(100, CLIENT, &get("/again"));
     world.read(100, CLIENT, OK);
     world.write(100, 10, OK);
-    assert!(world.trees().contains("client GET /again 200 [turn]"), "{}", world.trees());
+    world.trees()
+}
+
+#[test]
+fn nobody_waits_where_other_connections_have_been_idle_for_long() {
+    let trees = with_others_idle(2);
+    assert!(trees.contains("client GET /again 200 [turn]"), "{trees}");
+    let trees = with_others_idle(1);
+    assert!(trees.contains("client GET /again 200 [ambiguous]"), "its next request may have been lost: {trees}");
 }

@@ -127,25 +127,3 @@ fn ciphertext_whose_plaintext_turns_up_is_not_unread() {
     world.engine.tick(world.now + 10 * SECOND);
     assert_eq!(world.counter("connections.tls_unread"), 0);
 }
-
-#[test]
-fn requests_that_nobody_reads_silence_the_second_evidence_until_they_are_read() {
-    let mut world = World::new();
-    world.process(1, Threads::Multiplexed);
-    world.server(1, 10, 50_000);
-    world.server(1, 11, 50_001);
-    world.client(1, 20, 40_000);
-    let call = |world: &mut World| {
-        world.read(100, 11, &get("/a"));
-        world.write(101, 20, &get("/back"));
-        world.read(101, 20, OK);
-        world.write(100, 11, OK);
-    };
-    world.read(102, 10, CIPHERTEXT);
-    call(&mut world);
-    world.decrypted(10);
-    call(&mut world);
-    let trees = world.trees();
-    assert!(trees.contains("client GET /back 200 [ambiguous]"), "{trees}");
-    assert!(trees.contains("  client GET /back 200 [only_request]"), "{trees}");
-}

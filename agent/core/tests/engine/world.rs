@@ -215,6 +215,10 @@ impl World {
         self.record(tgid, tgid, EventKind::Exited);
     }
 
+    pub(crate) fn execute(&mut self, tgid: u32) {
+        self.record(tgid, tgid, EventKind::Executed);
+    }
+
     fn record(&mut self, tgid: u32, tid: u32, kind: EventKind<'_>) {
         self.now += 1_000;
         let start = self.records.len();

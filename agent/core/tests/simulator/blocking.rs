@@ -102,9 +102,7 @@ impl App {
             Rc::clone(&self).answer(runner, fd, request).await;
         }
         self.world.close(self.on_thread(runner), fd);
-        if self.has_goroutines() || self.world.plan.traps {
-            self.retire(runner);
-        }
+        self.retire(runner);
     }
 
     async fn next_request(&self, runner: Runner, fd: Fd, reader: &mut Reader) -> Option<usize> {

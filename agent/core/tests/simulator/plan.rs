@@ -92,13 +92,10 @@ pub(crate) struct Plan {
     /// Calls whose record is late: percent, ns at most.
     pub(crate) stall: (u64, u64),
     pub(crate) exit_only: bool,
-    /// Threads whose answer was lost work for others next; see also [`Plan::avoid_traps`].
-    pub(crate) traps: bool,
 }
 
 impl Plan {
-    /// `traps`: also what is known to mislead the engine as yet, see [`Self::avoid_traps`].
-    pub(crate) fn new(seed: u64, traps: bool) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let r = &mut random;
         let is_calm = r.percent(40);
@@ -120,24 +117,13 @@ impl Plan {
             split_percent: r.pick(&[0, 0, 20, 60]),
             stall: r.pick(&[(0, 0), (20, 20_000), (5, 50_000_000)]),
             exit_only: r.percent(50),
-            traps,
         };
-        if !traps {
-            plan.avoid_traps();
-        }
         plan.add_clients(r, is_calm);
         plan.add_heartbeats(r, is_calm);
         if !is_calm {
             plan.disturb(r);
         }
         plan
-    }
-
-    /// Leaves out what misleads as yet: strangers that wait for a
-    /// connection of an event loop's pool, and get it in the turn of another request.
-    fn avoid_traps(&mut self) {
-        const NO_LIMIT: usize = 100;
-        self.services.iter_mut().filter(|s| s.model == Model::Turns).for_each(|s| s.limit = NO_LIMIT);
     }
 
     fn disturb(&mut self, r: &mut Random) {

@@ -12,6 +12,9 @@ const PROOFS_MIN: u32 = 8;
 const REUSES_MIN: u32 = 8;
 /// How long after a loss "the only request in flight" is not believed.
 const UNCERTAIN_NS: u64 = 1_000_000_000;
+/// How long a process must have had no request before one that is taken for the cause of whatever it does then: work that
+/// goes on after an answer is done by then, or was seen.
+const QUIET_NS: u64 = 1_000_000_000;
 /// How long after a process called by itself a connection used again may have been waited for by that.
 const BY_ITSELF_NS: u64 = 600_000_000_000;
 
@@ -73,6 +76,9 @@ struct Busy {
     periods: u64,
     /// There was only one since then.
     is_lone: bool,
+    /// And none for so long before that nothing of an earlier one goes on.
+    is_quiet: bool,
+    ended: Option<u64>,
 }
 
 impl ProcessState {
@@ -98,6 +104,7 @@ impl ProcessState {
             (self.busy.since, self.busy.periods) = (at, self.busy.periods + 1);
         }
         self.busy.is_lone = is_first;
+        self.busy.is_quiet = is_first && self.busy.ended.is_some_and(|end| end.saturating_add(QUIET_NS) <= at);
         self.in_flight.insert(id);
     }
 
@@ -106,6 +113,7 @@ impl ProcessState {
         self.in_flight.remove(id);
         if self.in_flight.is_empty() {
             self.busy.total_ns += at.saturating_sub(self.busy.since);
+            self.busy.ended = Some(at);
         }
     }
 
@@ -158,10 +166,20 @@ impl ProcessState {
         self.calls_by_itself_until = now.saturating_add(BY_ITSELF_NS);
     }
 
+    /// Nothing of it was lost lately: what was not seen did not happen.
+    pub(crate) fn is_seen(&self, now: u64) -> bool {
+        now >= self.uncertain_until
+    }
+
     /// The only request in flight, if that is sure.
     pub(crate) fn only_request(&self, now: u64) -> Option<ExchangeId> {
-        let sure = self.opaque_servers == 0 && now >= self.uncertain_until;
+        let sure = self.opaque_servers == 0 && self.is_seen(now);
         self.in_flight.only().filter(|_| sure)
+    }
+
+    /// The same, if there was no other for a while.
+    fn request_out_of_quiet(&self, now: u64) -> Option<ExchangeId> {
+        self.only_request(now).filter(|_| self.busy.is_quiet)
     }
 
     /// No other request has been in flight since this one came, all `calls` in flight are its own, and the process does not
@@ -301,7 +319,7 @@ fn by_thread(process: &ProcessState, call: Call) -> Result<(ExchangeId, Evidence
         Carried::Answered => return Err(RootReason::Answered),
         Carried::Open { .. } | Carried::Unusable | Carried::Nothing => {}
     }
-    match process.only_request(call.at) {
+    match process.request_out_of_quiet(call.at) {
         Some(id) if call.habit.is_of_requests() => Ok((id, Evidence::OnlyRequest)),
         None if process.is_idle() => Err(RootReason::NoRequest),
         _ => Err(RootReason::Ambiguous),

@@ -40,7 +40,7 @@ autospan_abi::counters! {
     ParentTask = "parent.task",
     /// Parents by the turn of the event loop in which the request, or a response to it, was read.
     ParentTurn = "parent.turn",
-    /// Parents because only one request was in flight in the process.
+    /// Parents because only one request was in flight in the process, and requests were seen to make such calls.
     ParentOnlyRequest = "parent.only_request",
     /// Parents by an incoming trace context header.
     ParentHeader = "parent.header",
@@ -48,7 +48,7 @@ autospan_abi::counters! {
     ParentJoin = "parent.join",
     /// Roots: no request was in flight, or the task of the call works for none.
     RootNoRequest = "root.no_request",
-    /// Roots: several requests were in flight and nothing told which.
+    /// Roots: requests were in flight and nothing told which it was, if any.
     RootAmbiguous = "root.ambiguous",
     /// Roots: the request that the thread last read had been answered already.
     RootAnswered = "root.answered",

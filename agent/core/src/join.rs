@@ -98,15 +98,18 @@ impl Joins {
     }
 }
 
-/// How far the positions of a connection's two ends are apart: not at all where both were seen from the first byte. A
-/// connection that was there before the agent is seen from another byte at each end; that distance is believed when
-/// two requests have had it.
+/// Requests in a row that must have had a distance.
+const AGREEING_MIN: u32 = 3;
+
+/// How far the positions of a connection's two ends are apart. Not at all where both saw the handshake; a connection that
+/// was there before the agent is seen from another byte at each end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Distance {
     /// Connection of the client end.
     client: u64,
     bytes: u64,
-    is_sure: bool,
+    /// Requests that had it, one after the other.
+    agreeing: u32,
 }
 
 impl Distance {
@@ -114,15 +117,14 @@ impl Distance {
     /// `known`: of the server's end, as far as it is known already.
     pub(crate) fn agrees(known: &mut Option<Self>, client: u64, client_position: u64, position: u64) -> bool {
         let bytes = position.wrapping_sub(client_position);
-        if let Some(known) = known.as_mut().filter(|known| known.client == client) {
-            if known.is_sure || known.bytes == bytes {
-                known.is_sure = true;
-                return known.bytes == bytes;
-            }
+        let before = known.filter(|known| known.client == client);
+        let settled = before.filter(|known| known.bytes == 0 || known.agreeing >= AGREEING_MIN);
+        if let Some(known) = settled {
+            return known.bytes == bytes;
         }
-        let is_sure = bytes == 0;
-        *known = Some(Self { client, bytes, is_sure });
-        is_sure
+        let agreeing = before.filter(|known| known.bytes == bytes).map_or(0, |known| known.agreeing);
+        *known = Some(Self { client, bytes, agreeing: agreeing + 1 });
+        bytes == 0 || agreeing + 1 >= AGREEING_MIN
     }
 }
 
@@ -140,11 +142,12 @@ mod tests {
     }
 
     #[test]
-    fn any_other_distance_takes_two_requests() {
+    fn any_other_distance_takes_three_requests() {
         let mut known = None;
         assert!(!Distance::agrees(&mut known, 1, 0, 70));
-        assert!(Distance::agrees(&mut known, 1, 30, 100));
-        assert!(!Distance::agrees(&mut known, 1, 100, 100), "that is settled");
+        assert!(!Distance::agrees(&mut known, 1, 30, 100));
+        assert!(Distance::agrees(&mut known, 1, 60, 130));
+        assert!(!Distance::agrees(&mut known, 1, 160, 160), "that is settled");
         assert!(Distance::agrees(&mut known, 2, 0, 0), "another client end");
     }
 

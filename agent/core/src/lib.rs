@@ -2,7 +2,7 @@
 //!
 //! One type per step, each made from the one before, nothing pointing back:
 //! [`event::Event`] → `connection` (two `stream`s) → [`protocol`] messages → `exchange`s → parents (`causality`,
-//! `join`) → [`span::Span`].
+//! `routine`, `join`) → [`span::Span`].
 //!
 //! The crate owns no clock, file, socket, thread or environment and cannot name them; the same input gives the same
 //! output bytes. Everything it reads is untrusted: it never panics on it and never grows past [`limits`].

@@ -2,10 +2,14 @@ use super::*;
 use crate::routine::Routines;
 
 const SECOND: u64 = 1_000_000_000;
+const NOW: u64 = 10 * SECOND;
 
 fn process(threads: Threads, open: &[ExchangeId]) -> ProcessState {
     let mut process = ProcessState { told: threads, ..Default::default() };
-    open.iter().for_each(|id| process.begin(*id, 0));
+    // A request that was over long before.
+    process.begin(1, 0);
+    process.end(1, 0);
+    open.iter().for_each(|id| process.begin(*id, NOW));
     process
 }
 
@@ -22,7 +26,7 @@ fn open(id: ExchangeId) -> Carried {
 }
 
 fn call(carried: Carried, trail: Trail) -> Call {
-    Call { at: 0, carried, trail, habit: Habit::default() }
+    Call { at: NOW, carried, trail, habit: Habit::default() }
 }
 
 /// A call that is known to be made for requests.
@@ -61,7 +65,7 @@ fn a_connection_used_again_is_believed_where_nobody_else_can_have_waited_for_it(
     p.open_calls = 2;
     assert_eq!(decide(&p, again), Err(RootReason::Ambiguous), "somebody else calls");
     p.open_calls = 1;
-    p.called_by_itself(0);
+    p.called_by_itself(NOW);
     assert_eq!(decide(&p, again), Err(RootReason::Ambiguous), "the process calls by itself");
 }
 
@@ -70,13 +74,13 @@ fn a_connection_used_again_is_nobodys_where_another_request_was_in_flight_meanwh
     let again = known(Carried::Open { id: 7, alone: true, by_reader: true, calls: 0 }, Trail::Reuse);
     let mut p = process(Threads::Owned, &[7, 8]);
     assert_eq!(decide(&p, again), Err(RootReason::Ambiguous));
-    p.end(8, 1);
+    p.end(8, NOW + 1);
     assert_eq!(decide(&p, again), Err(RootReason::Ambiguous), "what it left behind may wait");
-    p.end(7, 2);
-    p.begin(7, 3);
+    p.end(7, NOW + 2);
+    p.begin(7, NOW + 3);
     assert_eq!(decide(&p, again), Ok((7, Evidence::Turn)));
-    p.lost(5);
-    assert_eq!(decide(&p, Call { at: 6, ..again }), Err(RootReason::Ambiguous), "who knows what was lost");
+    p.lost(NOW + 5);
+    assert_eq!(decide(&p, Call { at: NOW + 6, ..again }), Err(RootReason::Ambiguous), "who knows what was lost");
 }
 
 #[test]
@@ -104,6 +108,17 @@ fn the_only_request_in_flight_is_the_parent_of_what_is_made_for_requests_only() 
 }
 
 #[test]
+fn a_request_that_follows_another_closely_is_not_taken_for_what_that_one_left_behind() {
+    let nothing = known(Carried::Nothing, Trail::Thread);
+    for (pause, expect) in [(QUIET_NS - 1, Err(RootReason::Ambiguous)), (QUIET_NS, Ok((9, Evidence::OnlyRequest)))] {
+        let mut process = process(Threads::Multiplexed, &[8]);
+        process.end(8, NOW);
+        process.begin(9, NOW + pause);
+        assert_eq!(decide(&process, Call { at: NOW + pause, ..nothing }), expect);
+    }
+}
+
+#[test]
 fn work_after_the_answer_does_not_go_to_the_next_request() {
     for threads in [Threads::Owned, Threads::Multiplexed, Threads::Unproven] {
         let got = decide(&process(threads, &[9]), known(Carried::Answered, Trail::Thread));
@@ -118,9 +133,9 @@ fn invisible_requests_and_losses_silence_the_second_evidence() {
     tls.opaque_servers = 1;
     assert_eq!(decide(&tls, nothing), Err(RootReason::Ambiguous));
     let mut lossy = process(Threads::Multiplexed, &[9]);
-    lossy.lost(5);
-    assert_eq!(decide(&lossy, Call { at: 6, ..nothing }), Err(RootReason::Ambiguous));
-    assert_eq!(decide(&lossy, Call { at: 5 + UNCERTAIN_NS, ..nothing }), Ok((9, Evidence::OnlyRequest)));
+    lossy.lost(NOW);
+    assert_eq!(decide(&lossy, Call { at: NOW + 1, ..nothing }), Err(RootReason::Ambiguous));
+    assert_eq!(decide(&lossy, Call { at: NOW + UNCERTAIN_NS, ..nothing }), Ok((9, Evidence::OnlyRequest)));
 }
 
 #[test]

@@ -171,10 +171,17 @@ impl Engine {
         let (key, at) = (server.join.as_ref()?, server.origin.at);
         let found = self.joins.last_sent(key, at)?;
         let client = self.exchanges.get(found).filter(|client| client.end.is_none_or(|end| end >= at))?;
-        let mut unknown = None;
-        let known = self.links.get_mut(&server.connection).map_or(&mut unknown, |link| &mut link.distance);
-        let agrees = |known| Distance::agrees(known, client.connection, client.origin.position, server.origin.position);
-        (key.is_exact() || agrees(known)).then_some(found)
+        let positions = (client.origin.position, server.origin.position);
+        let agree = match (client.tls, server.tls) {
+            _ if key.is_exact() => true,
+            (Some(client), Some(server)) if client.version != 0 && server.version != 0 => positions.0 == positions.1,
+            _ => {
+                let mut unknown = None;
+                let known = self.links.get_mut(&server.connection).map_or(&mut unknown, |link| &mut link.distance);
+                Distance::agrees(known, client.connection, positions.0, positions.1)
+            }
+        };
+        agree.then_some(found)
     }
 
     fn child(&self, exchange: &Exchange, parent: &Context, trace_state: String, evidence: Evidence) -> Context {

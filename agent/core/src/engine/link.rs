@@ -113,7 +113,8 @@ impl Engine {
         {
             return (trail, Carried::Unusable);
         }
-        let link = self.links.get(&call.connection);
+        let is_seen = self.processes.get(&call.origin.tgid).is_some_and(|process| process.is_seen(at));
+        let link = self.links.get(&call.connection).filter(|_| is_seen);
         let others_idle = link.is_some_and(|link| self.pools.has_others(&link.connection, at));
         (if others_idle { Trail::Turn } else { trail }, carried)
     }

@@ -3,7 +3,7 @@
 
 use crate::world::World;
 use crate::{OK, get};
-use autospan_abi::Trail;
+use autospan_abi::{Direction, Trail};
 use autospan_core::fact::Threads;
 
 const CLIENT: u64 = 20;
@@ -95,6 +95,24 @@ fn with_others_idle(others: u64) -> String {
     world.read(100, CLIENT, OK);
     world.write(100, 10, OK);
     world.trees()
+}
+
+/// A connection on which the agent does not know its place is not known to be idle.
+#[test]
+fn a_connection_with_a_request_that_could_not_be_read_is_not_idle() {
+    let mut world = loop_with(&["/a", "/sleeps"]);
+    world.trail = Trail::Turn;
+    for other in 0..2 {
+        world.client(1, 21 + other, 40_001 + other as u16);
+        world.write(100, 21 + other, &get("/other"));
+        world.read(100, 21 + other, OK);
+    }
+    world.transfer(100, 21, Direction::Outbound, b"", 100);
+    world.now += 100 * MILLISECOND;
+    world.trail = Trail::Reuse;
+    world.write(100, CLIENT, &get("/again"));
+    world.read(100, CLIENT, OK);
+    assert!(world.trees().contains("client GET /again 200 [ambiguous]"), "{}", world.trees());
 }
 
 #[test]

@@ -81,6 +81,12 @@ impl World {
         self.open(tgid, connection, Role::Client, (port, 8_000), Some(TLS_1_3));
     }
 
+    /// An end of a TLS connection whose handshake was not seen; `port` is the client's.
+    pub(crate) fn tls_before_the_agent(&mut self, tgid: u32, connection: Conn, role: Role, port: u16) {
+        let ports = if role == Role::Client { (port, 8_000) } else { (8_000, port) };
+        self.open(tgid, connection, role, ports, Some(Tls::default()));
+    }
+
     /// Process `tgid` connected from `port` on loopback.
     pub(crate) fn client(&mut self, tgid: u32, connection: Conn, port: u16) {
         self.open(tgid, connection, Role::Client, (port, 8_000), None);

@@ -18,5 +18,6 @@ pub(crate) fn simulate(args: &Args) -> Result<()> {
     tests.args(["test", "--quiet", "--profile", "simulate", "--package", "autospan-core", "--test", "simulator"]);
     tests.args(["--locked", "--", "--exact", "seeds", "--nocapture"]);
     tests.env("AUTOSPAN_SIM_SEEDS", args.seeds.to_string()).env("AUTOSPAN_SIM_FROM", args.from.to_string());
+    tests.env("AUTOSPAN_SIM_KEEP", "1");
     run(&mut tests)
 }

@@ -87,7 +87,7 @@ impl Entry {
 fn threads(model: Model) -> Threads {
     match model {
         Model::Goroutines { .. } => Threads::Multiplexed,
-        Model::UnknownThreads | Model::Foreign => Threads::Unproven,
+        Model::UnknownThreads | Model::UnknownTasks | Model::Foreign => Threads::Unproven,
         Model::Threads | Model::Pool { .. } | Model::Tasks { .. } | Model::Turns => Threads::Owned,
     }
 }

@@ -7,7 +7,7 @@ use crate::network::Fd;
 use crate::plan::{Model, Step};
 use crate::world::{STRANGER, World, port_of};
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -18,8 +18,10 @@ struct App {
     world: Rc<World>,
     index: usize,
     model: Model,
-    /// Goroutines run on any of these threads.
+    /// Tasks run on any of these threads.
     machines: Vec<Who>,
+    /// Where each task ran last.
+    last_machines: RefCell<HashMap<u64, Who>>,
     pools: Vec<Pool>,
     /// Threads and goroutines that are done: the last one is used first.
     free_workers: RefCell<Vec<Who>>,
@@ -52,11 +54,13 @@ struct Runner {
 
 pub(crate) fn start(world: &Rc<World>, index: usize) {
     let service = &world.plan.services[index];
+    let machines = if service.model == Model::UnknownTasks { world.clock.random(|r| r.pick(&[1, 2, 4])) } else { 3 };
     let app = Rc::new(App {
         world: Rc::clone(world),
         index,
         model: service.model,
-        machines: (0..3).map(|_| world.new_thread(index)).collect(),
+        machines: (0..machines).map(|_| world.new_thread(index)).collect(),
+        last_machines: RefCell::default(),
         pools: world.plan.services.iter().map(|_| Pool::default()).collect(),
         free_workers: RefCell::default(),
         free_tasks: RefCell::default(),
@@ -72,7 +76,7 @@ pub(crate) fn start(world: &Rc<World>, index: usize) {
     for request in service.heartbeats.iter().copied() {
         let app = Rc::clone(&app);
         world.clock.spawn(async move {
-            let ns = app.world.clock.random(|r| r.below(60_000_000));
+            let ns = app.world.clock.random(|r| r.below(app.world.plan.span_ns));
             app.world.clock.sleep(ns).await;
             let runner = app.unborn();
             app.call(runner, request).await;
@@ -156,7 +160,7 @@ impl App {
 
     /// A request that was read already goes back to the front of its stream.
     fn put_read(&self, fd: Fd, request: usize, mut reader: Reader) {
-        reader.push_front(&message::request(request, self.world.plan.requests[request].body[0]));
+        reader.push_front(&message::request(request, &self.world.plan.requests[request]));
         self.queue.borrow_mut().push_back((0, fd, reader));
         self.queued.ring(&self.world.clock);
     }
@@ -200,7 +204,7 @@ impl App {
     }
 
     async fn together(self: &Rc<Self>, runner: Runner, requests: Vec<usize>) {
-        if !self.has_goroutines() {
+        if !self.has_tasks() {
             for request in requests {
                 self.call(runner, request).await;
             }
@@ -234,15 +238,27 @@ impl App {
 
     // === threads and goroutines ===
 
-    fn has_goroutines(&self) -> bool {
-        matches!(self.model, Model::Goroutines { .. })
+    /// Work moves between threads, whenever it waits.
+    fn has_tasks(&self) -> bool {
+        matches!(self.model, Model::Goroutines { .. } | Model::UnknownTasks)
     }
 
     fn on_thread(&self, runner: Runner) -> Who {
-        match runner.who.task {
-            0 => runner.who,
-            task => Who { task, ..self.machine() },
+        match (runner.who.task, self.model) {
+            (0, _) => runner.who,
+            (task, Model::UnknownTasks) => Who { task: 0, ..self.machine_of(task) },
+            (task, _) => Who { task, ..self.machine() },
         }
+    }
+
+    /// Schedulers let a task go on where it ran last, most of the time.
+    fn machine_of(&self, task: u64) -> Who {
+        const SAME_PERCENT: u64 = 80;
+        let last = self.last_machines.borrow().get(&task).copied().filter(|machine| !self.world.is_busy(*machine));
+        let same = last.filter(|_| self.world.clock.random(|r| r.percent(SAME_PERCENT)));
+        let machine = same.unwrap_or_else(|| self.machine());
+        self.last_machines.borrow_mut().insert(task, machine);
+        machine
     }
 
     /// A thread that is not held up.
@@ -254,26 +270,28 @@ impl App {
     /// One that was there before anything was asked.
     fn unborn(&self) -> Runner {
         let who = self.world.new_thread(self.index);
-        Runner { who: if self.has_goroutines() { Who { task: self.world.new_task(), ..who } } else { who } }
+        Runner { who: if self.has_tasks() { Who { task: self.world.new_task(), ..who } } else { who } }
     }
 
     fn child_of(&self, maker: Runner) -> Runner {
-        if !self.has_goroutines() {
+        if !self.has_tasks() {
             return self.unborn();
         }
-        Runner { who: Who { task: self.goroutine_of(maker), ..maker.who } }
+        Runner { who: Who { task: self.task_of(maker), ..maker.who } }
     }
 
-    fn goroutine_of(&self, maker: Runner) -> u64 {
+    fn task_of(&self, maker: Runner) -> u64 {
         let made = self.free_tasks.borrow_mut().pop().unwrap_or_else(|| self.world.new_task());
-        let who = self.on_thread(maker);
-        self.world.kernel(|kernel| kernel.go_newproc(who, made));
+        if matches!(self.model, Model::Goroutines { .. }) {
+            let who = self.on_thread(maker);
+            self.world.kernel(|kernel| kernel.go_newproc(who, made));
+        }
         made
     }
 
     /// A goroutine, or a thread of an executor, whose queue is seen where the runtime is known.
     fn worker_of(&self, maker: Runner) -> Runner {
-        if self.has_goroutines() {
+        if self.has_tasks() {
             return self.child_of(maker);
         }
         let free = self.free_workers.borrow_mut().pop();
@@ -308,7 +326,7 @@ impl App {
             self.world.with_socket(conn.fd, |kernel, socket| kernel.go_round_trip(who, socket));
             (writer.who.task, reader.who.task) = (conn.writer, conn.reader);
         }
-        let bytes = message::request(id, request.body[0]);
+        let bytes = message::request(id, request);
         self.world.write(&|| self.on_thread(writer), conn.fd, Some(id), &bytes).await;
         let answered = self.read_response(reader, conn.fd).await;
         self.release(runner, conn, request.service, answered);
@@ -336,7 +354,7 @@ impl App {
                 pool.open.set(pool.open.get() + 1);
                 let conn = self.dial(runner, to).await;
                 // Another one may have been freed meanwhile: `net/http` takes whichever is there first.
-                if !self.has_goroutines() || pool.idle.borrow().is_empty() {
+                if !self.has_tasks() || pool.idle.borrow().is_empty() {
                     return conn;
                 }
                 pool.idle.borrow_mut().insert(0, conn);
@@ -358,7 +376,7 @@ impl App {
         let fd = self.world.connect(self.on_thread(dialer), Some(self.index), to);
         self.world.connected(fd).await;
         let (writer, reader) = match handing {
-            true => (self.goroutine_of(dialer), self.goroutine_of(dialer)),
+            true => (self.task_of(dialer), self.task_of(dialer)),
             false => (0, 0),
         };
         Conn { fd, writer, reader }
@@ -395,7 +413,8 @@ pub(crate) fn start_client(world: &Rc<World>, index: usize) {
             };
             ask(&world, &rest[..n]).await;
             rest = &rest[n..];
-            world.clock.sleep(client.pause).await;
+            let ns = world.clock.random(|r| r.between(client.pause / 2, client.pause * 3 / 2));
+            world.clock.sleep(ns).await;
         }
         world.client_done();
     });
@@ -411,9 +430,8 @@ async fn ask(world: &World, requests: &[usize]) {
     world.connected(fd).await;
     let mut bytes = Vec::new();
     for id in requests {
-        let body = world.plan.requests[*id].body[0];
         world.network.borrow_mut().note(fd, *id, bytes.len());
-        bytes.extend(message::request(*id, body));
+        bytes.extend(message::request(*id, &world.plan.requests[*id]));
     }
     world.write(&|| STRANGER, fd, None, &bytes).await;
     let (mut reader, mut answers) = (Reader::default(), 0);

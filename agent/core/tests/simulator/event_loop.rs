@@ -94,7 +94,7 @@ pub(crate) fn start(world: &Rc<World>, index: usize) {
     for request in service.heartbeats.iter().copied() {
         let (this, context) = (Rc::clone(&runs), runs.new_context());
         runs.spawn(async move {
-            let ns = this.world.clock.random(|r| r.below(60_000_000));
+            let ns = this.world.clock.random(|r| r.below(this.world.plan.span_ns));
             this.sleep(ns).await;
             this.call(context, request).await;
         });
@@ -384,7 +384,7 @@ impl Loop {
             Some(Conn { use_: Use::Client { response: awaited, .. }, .. }) => *awaited = Some(Rc::clone(&response)),
             _ => return,
         }
-        self.world.write_now(self.who(task), fd, Some(id), &message::request(id, request.body[0]));
+        self.world.write_now(self.who(task), fd, Some(id), &message::request(id, &request));
         wait(&response).await;
     }
 
@@ -484,7 +484,7 @@ impl Loop {
         let request = &self.world.plan.requests[id];
         let fd = self.world.connect(worker, Some(self.index), request.service);
         self.world.connected(fd).await;
-        let bytes = message::request(id, request.body[0]);
+        let bytes = message::request(id, request);
         self.world.write(&|| worker, fd, Some(id), &bytes).await;
         let mut reader = Reader::default();
         loop {

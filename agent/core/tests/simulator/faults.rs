@@ -7,8 +7,9 @@ use crate::random::Random;
 pub(crate) type Removed = Vec<usize>;
 
 /// Entries without those removed.
-pub(crate) fn without<'e>(entries: &'e [Entry], removed: &'e [usize]) -> impl Iterator<Item = &'e Entry> {
-    entries.iter().enumerate().filter(|(index, _)| removed.binary_search(index).is_err()).map(|(_, entry)| entry)
+pub(crate) fn without(entries: &[Entry], removed: &[usize]) -> Vec<Entry> {
+    let left = entries.iter().enumerate().filter(|(index, _)| removed.binary_search(index).is_err());
+    left.map(|(_, entry)| entry.clone()).collect()
 }
 
 /// Records that a full ring had no room for: single ones, or runs of them.

@@ -139,6 +139,8 @@ pub(crate) struct Kernel {
     loop_reads: HashMap<u32, Carrier>,
     listeners: HashSet<u16>,
     pub(crate) policies: HashMap<u64, Policy>,
+    /// Sockets up to this one were there before.
+    inodes_before: u64,
     identities: [u64; 2],
     pub(crate) records: Vec<Record>,
     /// Where requests start: (connection, position) → the request and the kind of its span.
@@ -150,9 +152,15 @@ const TOKEN: usize = 1;
 
 impl Kernel {
     /// The agent starts: it finds the targets and what listens, nothing else.
-    pub(crate) fn attach(run: usize, exit_only: bool, targets: &[(u32, Traits)], ports: &[u16]) -> Self {
+    pub(crate) fn attach(
+        run: usize,
+        exit_only: bool,
+        targets: &[(u32, Traits)],
+        ports: &[u16],
+        inodes_before: u64,
+    ) -> Self {
         let (targets, listeners) = (targets.iter().copied().collect(), ports.iter().copied().collect());
-        Self { run, exit_only, targets, listeners, ..Self::default() }
+        Self { run, exit_only, targets, listeners, inodes_before, ..Self::default() }
     }
 
     fn is_target(&self, who: Who) -> bool {
@@ -508,6 +516,9 @@ impl Kernel {
     fn report(&mut self, who: Who, socket: &Socket) {
         let Some(connection) = self.connections.get_mut(&socket.sock) else { return };
         connection.reported = true;
+        // As the ServerHello had it, where that was seen.
+        let is_old = socket.inode <= self.inodes_before;
+        let tls = if is_old { Tls::default() } else { Tls { version: 0x0303, cipher: 0x1302 } };
         let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let opened = Opened {
             connection: connection.id,
@@ -517,7 +528,7 @@ impl Kernel {
             netns: 4_026_531_840,
             role: connection.role,
             connect_seen: connection.connect_seen,
-            tls: connection.tls.then_some(Tls { version: 0x0303, cipher: 0x1302 }),
+            tls: connection.tls.then_some(tls),
             ends: Ends::Inet { local: (ip, socket.local), remote: (ip, socket.remote) },
         };
         self.emit(who, EventKind::Opened(opened));

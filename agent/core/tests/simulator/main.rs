@@ -7,6 +7,7 @@ mod clock;
 mod event_loop;
 mod events;
 mod faults;
+mod golden;
 mod kernel;
 mod message;
 mod network;
@@ -15,9 +16,10 @@ mod plan;
 mod random;
 mod shrink;
 mod truth;
+mod words;
 mod world;
 
-use crate::agent::Session;
+use crate::agent::{Entry, Session};
 use crate::oracle::{Input, Tally};
 use crate::plan::Plan;
 use crate::random::Random;
@@ -41,12 +43,11 @@ fn seeds() {
     for seed in from..from + count {
         match simulate(Plan::new(seed)) {
             Ok(more) => tally += more,
-            Err(why) => {
+            Err(failure) => {
                 failed += 1;
-                println!("seed {seed}: {why}");
-                let (least, why) = shrink::shrink(Plan::new(seed), why, |plan| simulate(plan).err());
-                let asked: Vec<_> = least.clients.iter().map(|client| &client.requests).collect();
-                println!("  still so where clients ask {asked:?}: {why}");
+                println!("seed {seed}: {}", failure.why);
+                let (least, failure) = shrink::shrink(Plan::new(seed), failure, |plan| simulate(plan).err());
+                println!("  at its smallest, {}: {}", golden::keep(&least, &failure), failure.why);
             }
         }
     }
@@ -57,7 +58,15 @@ fn seeds() {
     assert_eq!(failed, 0, "seeds failed");
 }
 
-fn simulate(plan: Plan) -> Result<Tally, String> {
+/// An oracle that failed.
+struct Failure {
+    why: String,
+    /// What the agent was told, and the truth about it.
+    entries: Vec<Entry>,
+    truth: Truth,
+}
+
+fn simulate(plan: Plan) -> Result<Tally, Failure> {
     let sessions = world::run(plan.clone());
     let mut tally = Tally::default();
     for session in &sessions {
@@ -66,22 +75,25 @@ fn simulate(plan: Plan) -> Result<Tally, String> {
     Ok(tally)
 }
 
-fn judge_session(plan: &Plan, session: &Session) -> Result<Tally, String> {
-    let truth = Truth::new(plan, session);
-    let input = if plan.is_calm() { Input::Whole } else { Input::Faulty };
-    let tally = oracle::judge(session.entries.iter(), &truth, input).map_err(|why| format!("as it was: {why}"))?;
+fn judge_session(plan: &Plan, session: &Session) -> Result<Tally, Failure> {
+    let (truth, all) = (Truth::new(plan, session), &session.entries);
+    let judge = |entries: &[Entry], input, how: &dyn Fn() -> String| {
+        oracle::judge(entries.iter(), &truth, input).map_err(|why| Failure {
+            why: format!("{}: {why}", how()),
+            entries: entries.to_vec(),
+            truth: truth.clone(),
+        })
+    };
+    let tally = judge(all, if plan.is_calm() { Input::Whole } else { Input::Faulty }, &|| "as it was".into())?;
     let random = &mut Random::new(plan.seed ^ 0xfa17);
-    is_deterministic(session, random)?;
-    let removed = faults::lose(&session.entries, random);
-    oracle::judge(faults::without(&session.entries, &removed), &truth, Input::Faulty)
-        .map_err(|why| format!("without records {removed:?}: {why}"))?;
-    let blanked = faults::blank(&session.entries, random);
-    oracle::judge(blanked.iter(), &truth, Input::Faulty).map_err(|why| format!("without payload: {why}"))?;
-    let records: Vec<usize> = (0..session.entries.len()).filter(|index| session.entries[*index].is_record()).collect();
+    is_deterministic(session, random).map_err(|why| Failure { why, entries: all.clone(), truth: truth.clone() })?;
+    let removed = faults::lose(all, random);
+    judge(&faults::without(all, &removed), Input::Faulty, &|| format!("without records {removed:?}"))?;
+    judge(&faults::blank(all, random), Input::Faulty, &|| "without payload".into())?;
+    let records: Vec<usize> = (0..all.len()).filter(|index| all[*index].is_record()).collect();
     for _ in 0..REMOVALS.min(records.len()) {
         let removed = [random.pick(&records)];
-        oracle::judge(faults::without(&session.entries, &removed), &truth, Input::Faulty)
-            .map_err(|why| format!("without record {removed:?}: {why}"))?;
+        judge(&faults::without(all, &removed), Input::Faulty, &|| format!("without record {removed:?}"))?;
     }
     Ok(tally)
 }
@@ -122,33 +134,6 @@ fn show() {
         println!("r{id}: {request:?}");
     }
     for session in world::run(plan) {
-        let removed = faults::lose(&session.entries, &mut Random::new(0));
-        println!("for instance without {removed:?}");
-        for (index, entry) in session.entries.iter().enumerate() {
-            match entry {
-                agent::Entry::Record(bytes) => {
-                    let event = autospan_core::event::Event::parse(bytes).expect("a record");
-                    println!("{index} {}", word(&event));
-                }
-                agent::Entry::Tick(now) => println!("{index} tick {now}"),
-                agent::Entry::Fact(fact) => println!("{index} {fact:?}"),
-            }
-        }
+        println!("{}", words::write(&session.entries));
     }
-}
-
-fn word(event: &autospan_core::event::Event<'_>) -> String {
-    use autospan_core::event::EventKind;
-    let what = match &event.kind {
-        EventKind::Data(d) => {
-            let text = String::from_utf8_lossy(&d.head[..d.head.len().min(24)]).replace("\r\n", " ");
-            format!(
-                "{} {:?} at {} of {} token {} cause {} {:?} turn {} {text:?}",
-                d.connection, d.direction, d.position, d.total, d.token, d.cause, d.trail, d.turn
-            )
-        }
-        EventKind::Opened(o) => format!("{} opened {:?} seen {} {:?}", o.connection, o.role, o.connect_seen, o.ends),
-        other => format!("{other:?}"),
-    };
-    format!("{} {}/{} {what}", event.at, event.tgid, event.tid)
 }

@@ -1,11 +1,13 @@
-//! The bytes that services say to one another: HTTP/1.1, the request's number in its path.
+//! The bytes that services say to one another: HTTP/1.1, what is asked for and the request's number in its path.
 
+use crate::plan::Request;
 use crate::random::Random;
 
-pub(crate) fn request(id: usize, body: usize) -> Vec<u8> {
+pub(crate) fn request(id: usize, request: &Request) -> Vec<u8> {
+    let Request { route, body: [body, _], .. } = *request;
     let mut bytes = match body {
-        0 => format!("GET /r{id} HTTP/1.1\r\nHost: shop\r\n\r\n"),
-        _ => format!("POST /r{id} HTTP/1.1\r\nHost: shop\r\nContent-Length: {body}\r\n\r\n"),
+        0 => format!("GET /{route}/r{id} HTTP/1.1\r\nHost: shop\r\n\r\n"),
+        _ => format!("POST /{route}/r{id} HTTP/1.1\r\nHost: shop\r\nContent-Length: {body}\r\n\r\n"),
     }
     .into_bytes();
     bytes.resize(bytes.len() + body, b'q');
@@ -53,9 +55,13 @@ impl Reader {
     /// The next request that is complete: its number.
     pub(crate) fn next_request(&mut self) -> Option<usize> {
         let line = self.next()?;
-        let path = line.split(' ').nth(1).and_then(|path| path.strip_prefix("/r")).expect("one of our requests");
-        Some(path.parse().expect("a number"))
+        Some(number_of(line.split(' ').nth(1).expect("a path")).expect("one of our requests"))
     }
+}
+
+/// The number of the request with this path or URL.
+pub(crate) fn number_of(path: &str) -> Option<usize> {
+    path.rsplit_once("/r")?.1.parse().ok()
 }
 
 /// Two to four pieces.

@@ -91,7 +91,7 @@ impl Network {
         let sock = self.free.pop().unwrap_or(SOCKS + self.inodes * SOCK_BYTES);
         let socket = Socket {
             sock,
-            inode: 10_000 + self.inodes,
+            inode: self.last_inode(),
             local,
             remote,
             tls,
@@ -163,6 +163,11 @@ impl Network {
 
     pub(crate) fn is_open(&self, fd: Fd) -> bool {
         self.ends[fd].is_open
+    }
+
+    /// Of the socket that was made last.
+    pub(crate) fn last_inode(&self) -> u64 {
+        10_000 + self.inodes
     }
 
     /// A request starts so many bytes after the next one that is written.

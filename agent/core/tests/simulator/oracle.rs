@@ -5,7 +5,7 @@ use crate::truth::{Known, Truth, hex};
 use autospan_core::engine::{Engine, EngineConfig, Output};
 use autospan_core::limits::{CONNECTIONS_MAX, EXCHANGES_MAX, PROCESSES_MAX, ROUTINES_MAX};
 use autospan_core::span::{Span, SpanId, SpanKind, Value};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// What the input was spared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub(crate) fn judge<'e>(
 }
 
 pub(crate) fn judge_outputs(outputs: &[Output], truth: &Truth, input: Input) -> Result<Tally, String> {
-    let spans: HashMap<SpanId, &Span> = outputs
+    let spans: BTreeMap<SpanId, &Span> = outputs
         .iter()
         .filter_map(|output| match output {
             Output::Span(span) => Some((span.span_id, &**span)),
@@ -100,7 +100,7 @@ pub(crate) fn judge_outputs(outputs: &[Output], truth: &Truth, input: Input) -> 
 fn judge_span(
     span: &Span,
     known: &Known,
-    spans: &HashMap<SpanId, &Span>,
+    spans: &BTreeMap<SpanId, &Span>,
     truth: &Truth,
     input: Input,
 ) -> Result<(), String> {
@@ -134,7 +134,7 @@ fn judge_span(
     Ok(())
 }
 
-fn evidence(span: &Span) -> String {
+pub(crate) fn evidence(span: &Span) -> String {
     let text = |key| match span.attribute(key) {
         Some(Value::String(text)) => Some(text.to_string()),
         _ => None,

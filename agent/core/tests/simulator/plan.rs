@@ -2,6 +2,9 @@
 
 use crate::random::Random;
 
+/// How long most of it takes.
+const SPAN_NS: u64 = 60_000_000;
+
 /// How a service works on its requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Model {
@@ -15,6 +18,8 @@ pub(crate) enum Model {
     Tasks { uvloop: bool, per_connection: bool },
     /// A goroutine per connection. `handing`: calls go through `net/http`'s goroutines.
     Goroutines { handing: bool },
+    /// Tasks on some threads, and nobody knows.
+    UnknownTasks,
     /// One thread with turns.
     Turns,
     /// Not traced.
@@ -64,6 +69,8 @@ pub(crate) struct Request {
     pub(crate) steps: Vec<Step>,
     /// What goes on after the answer.
     pub(crate) after: Vec<Step>,
+    /// What is asked for.
+    pub(crate) route: char,
     pub(crate) body: [usize; 2],
 }
 
@@ -92,6 +99,19 @@ pub(crate) struct Plan {
     /// Calls whose record is late: percent, ns at most.
     pub(crate) stall: (u64, u64),
     pub(crate) exit_only: bool,
+    /// When heartbeats come, at most.
+    pub(crate) span_ns: u64,
+}
+
+/// How clients ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Load {
+    /// A few, each for a few different things.
+    Mixed,
+    /// One, for the same again and again, with pauses.
+    Lone,
+    /// Several, each for the same again and again.
+    Busy,
 }
 
 impl Plan {
@@ -117,9 +137,13 @@ impl Plan {
             split_percent: r.pick(&[0, 0, 20, 60]),
             stall: r.pick(&[(0, 0), (20, 20_000), (5, 50_000_000)]),
             exit_only: r.percent(50),
+            span_ns: SPAN_NS,
         };
-        plan.add_clients(r, is_calm);
-        plan.add_heartbeats(r, is_calm);
+        match r.below(20) {
+            0..3 => plan.add_clients(r, is_calm, Load::Lone),
+            3 => plan.add_clients(r, is_calm, Load::Busy),
+            _ => plan.add_clients(r, is_calm, Load::Mixed),
+        }
         if !is_calm {
             plan.disturb(r);
         }
@@ -127,7 +151,6 @@ impl Plan {
     }
 
     fn disturb(&mut self, r: &mut Random) {
-        const SPAN_NS: u64 = 60_000_000;
         if r.percent(25) {
             self.attach_at = vec![r.below(SPAN_NS)];
         }
@@ -139,22 +162,55 @@ impl Plan {
         }
     }
 
-    fn add_clients(&mut self, r: &mut Random, is_calm: bool) {
-        let pipeline = if is_calm { 0 } else { r.pick(&[0, 0, 0, 40]) };
-        for _ in 0..r.between(1, 5) {
-            let requests = (0..r.between(1, 3)).map(|_| self.request(r, None, 0, is_calm)).collect();
-            let (pause, start) = (r.pick(&[0, 100_000, 5_000_000]), r.below(5_000_000));
-            self.clients.push(Client { requests, pause, start, pipeline_percent: pipeline });
+    fn add_clients(&mut self, r: &mut Random, is_calm: bool, load: Load) {
+        let pipeline_percent = if is_calm || load != Load::Mixed { 0 } else { r.pick(&[0, 0, 0, 40]) };
+        let (clients, pauses, times) = match load {
+            Load::Mixed => (r.between(1, 5), [0, 100_000, 5_000_000], 1),
+            Load::Lone => (1, [400_000_000, 1_500_000_000, 4_000_000_000], r.between(6, 14)),
+            Load::Busy => (r.between(3, 5), [0, 0, 100_000], r.between(8, 12)),
+        };
+        for _ in 0..clients {
+            let different = if load == Load::Mixed { r.between(1, 3) } else { 1 };
+            let requests: Vec<usize> = (0..different).map(|_| self.request(r, None, 0, is_calm)).collect();
+            let again = (1..times).flat_map(|_| requests.clone());
+            let again: Vec<usize> = again.map(|request| self.again(request, None)).collect();
+            let (pause, start) = (r.pick(&pauses), r.below(5_000_000));
+            let requests: Vec<usize> = requests.into_iter().chain(again).collect();
+            self.span_ns = self.span_ns.max(pause * times);
+            self.clients.push(Client { requests, pause, start, pipeline_percent });
         }
+        self.add_heartbeats(r, is_calm, times);
     }
 
-    fn add_heartbeats(&mut self, r: &mut Random, is_calm: bool) {
+    fn add_heartbeats(&mut self, r: &mut Random, is_calm: bool, times: u64) {
         for service in 0..self.services.len() - 2 {
             for _ in 0..r.pick(&[0, 0, 0, 1, 3]) {
                 let request = self.request(r, None, service + 1, is_calm);
-                self.services[service].heartbeats.push(request);
+                let again = (1..times).map(|_| self.again(request, None)).collect::<Vec<_>>();
+                self.services[service].heartbeats.extend([request].into_iter().chain(again));
             }
         }
+    }
+
+    /// The same request with all it causes once more.
+    fn again(&mut self, request: usize, parent: Option<usize>) -> usize {
+        let (id, model) = (self.requests.len(), self.requests[request].clone());
+        self.requests.push(Request { parent, ..model.clone() });
+        let [steps, after] = [model.steps, model.after].map(|steps| {
+            let again = |plan: &mut Self, requests: Vec<usize>| {
+                requests.into_iter().map(|request| plan.again(request, Some(id))).collect()
+            };
+            let step = |step| match step {
+                Step::Call(request) => Step::Call(self.again(request, Some(id))),
+                Step::Background(request) => Step::Background(self.again(request, Some(id))),
+                Step::Together(requests) => Step::Together(again(self, requests)),
+                Step::Offload(requests) => Step::Offload(again(self, requests)),
+                Step::Sleep(ns) => Step::Sleep(ns),
+            };
+            steps.into_iter().map(step).collect()
+        });
+        (self.requests[id].steps, self.requests[id].after) = (steps, after);
+        id
     }
 
     /// A request to `service` or one behind it, with all it causes. Services call only those behind them.
@@ -162,7 +218,8 @@ impl Plan {
         let service = service + r.below((self.services.len() - service) as u64).min(r.below(2)) as usize;
         let body = [0, 1].map(|_| r.pick(&[0, 2, 2, 300, 5_000, 40_000]));
         let id = self.requests.len();
-        self.requests.push(Request { service, parent, steps: Vec::new(), after: Vec::new(), body });
+        let route = r.pick(&['a', 'b', 'c']);
+        self.requests.push(Request { service, parent, steps: Vec::new(), after: Vec::new(), route, body });
         if service + 1 < self.services.len() && self.services[service].model != Model::Foreign {
             let steps = (0..r.below(4)).map(|_| self.step(r, id, service + 1, is_calm)).collect();
             let after = if r.percent(20) { vec![self.step(r, id, service + 1, is_calm)] } else { Vec::new() };
@@ -192,12 +249,13 @@ impl Plan {
 impl Service {
     fn new(r: &mut Random, is_calm: bool) -> Self {
         let (followed, uvloop, per_connection, handing) = (r.percent(50), r.percent(40), r.percent(50), r.percent(60));
-        let model = match r.below(10) {
+        let model = match r.below(11) {
             0 | 1 => Model::Threads,
             2 => Model::UnknownThreads,
             3 => Model::Pool { followed },
             4 | 5 => Model::Tasks { uvloop, per_connection },
             6 | 7 => Model::Goroutines { handing },
+            8 => Model::UnknownTasks,
             _ => Model::Turns,
         };
         let close_percent = if is_calm { 0 } else { r.pick(&[0, 0, 20, 100]) };

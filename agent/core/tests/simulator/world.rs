@@ -114,7 +114,8 @@ impl World {
         let targets: Vec<(u32, Traits)> = self.services().map(|(i, m)| (tgid_of(i), traits(m))).collect();
         let ports: Vec<u16> = (0..self.plan.services.len()).map(port_of).collect();
         let run = self.sessions.borrow().len() + 1;
-        self.kernel.replace(Kernel::attach(run, self.plan.exit_only, &targets, &ports));
+        let inodes = self.network.borrow().last_inode();
+        self.kernel.replace(Kernel::attach(run, self.plan.exit_only, &targets, &ports, inodes));
         let secret = self.sessions.borrow().len() as u8 + 1;
         let facts = self.services().map(|(i, m)| (tgid_of(i), m));
         self.agent.replace(Some(Agent::new([secret; 16], self.clock.now(), facts)));

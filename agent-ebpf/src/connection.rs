@@ -17,7 +17,7 @@ use crate::debug::debug;
 use crate::identity::{self, Kind};
 use crate::kernel::{AF_UNIX, Sock, Socket};
 use crate::process::{self, Thread};
-use crate::{carrier, counter, pending, ring};
+use crate::{carrier, counter, lineage, pending, ring};
 
 #[map]
 static CONNECTIONS: LruHashMap<u64, Connection> = LruHashMap::with_max_entries(CONNECTIONS_MAX, 0);
@@ -123,8 +123,6 @@ impl Tls {
 #[derive(Clone, Copy)]
 struct Connect {
     cause: Cause,
-    /// Address of the task that did, 0: a thread.
-    task: u64,
     tid: u32,
     /// 1: the process was traced already, so that nothing was missed.
     traced: u32,
@@ -300,8 +298,14 @@ impl Connection {
         let context = Context::current(thread);
         let before_context = process::has(thread.tgid, TRAIT_UVLOOP) && !self.tls.is_bound();
         if self.role == Role::Client as u8 {
-            // A context with an identity of its own goes on with what it has.
-            if !context.is_task() && !before_context {
+            let nothing_asked = self.outbound == 0;
+            if nothing_asked && self.tls.is_bound() {
+                // What its opener asked was missed; what is asked next may be another's.
+                self.connect_tid = 0;
+            }
+            // A context with an identity of its own goes on with what it has, and so does a thread that is greeted.
+            let goes_on = context.is_task() || (nothing_asked && context.trail() == Trail::Thread);
+            if !goes_on && !before_context {
                 let cause = if self.is_shared == 0 { self.last_cause } else { Cause::NONE };
                 carrier::set(context, Carrier::resumed(cause, sock));
             }
@@ -478,24 +482,16 @@ fn describe_unix(opened: &mut ConnectionOpened, sock: Sock) {
 #[inline(always)]
 pub(crate) fn connecting(sock: Sock, thread: Thread) {
     let traced = u32::from(process::is_target(thread.tgid));
-    let (mut cause, mut task) = (Cause::NONE, 0);
+    let mut cause = Cause::NONE;
     if traced != 0 {
         let context = Context::current(thread);
         cause = carrier::in_context(context, thread).cause;
-        task = if context.is_task() { context.address() } else { 0 };
+        lineage::connecting(sock, context);
     }
-    let connect = Connect { cause, task, tid: thread.tid, traced };
+    let connect = Connect { cause, tid: thread.tid, traced };
     if CONNECTS.insert(sock.0, connect, 0).is_err() {
         counter::bump(Counter::LostConnectionsFull);
     }
-}
-
-/// The task that made this socket connect.
-#[inline(always)]
-pub(crate) fn connecting_task(sock: Sock, tgid: u32) -> Option<Context> {
-    // SAFETY: copied at once.
-    let task = unsafe { CONNECTS.get(sock.0) }.map_or(0, |connect| connect.task);
-    if task == 0 { None } else { Some(Context::task(tgid, task)) }
 }
 
 /// A socket was accepted: whatever connected at this address before is gone.

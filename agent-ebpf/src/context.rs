@@ -65,6 +65,12 @@ impl Context {
         self.kind == TASK
     }
 
+    /// A task of the same process.
+    #[inline(always)]
+    pub(crate) fn at(self, address: u64) -> Self {
+        Self::task(self.tgid, address)
+    }
+
     /// A CPython `Context`.
     #[inline(always)]
     pub(crate) fn is_python(self) -> bool {

@@ -18,6 +18,10 @@ use crate::process::Thread;
 #[map]
 static LINEAGES: LruHashMap<Context, Lineage> = LruHashMap::with_max_entries(LINEAGES_MAX, 0);
 
+/// By sock address, until the connection's first message: see [`connectors`].
+#[map]
+static CONNECTORS: LruHashMap<u64, [u64; 3]> = LruHashMap::with_max_entries(BEGINNINGS_MAX, 0);
+
 /// By thread: the connection that it is setting up.
 #[map]
 static SETUPS: LruHashMap<u32, Setup> = LruHashMap::with_max_entries(BEGINNINGS_MAX, 0);
@@ -105,11 +109,35 @@ fn setup_in(context: Context, thread: Thread) -> Option<Setup> {
     if context.is_task() && setup.context == context.address() { Some(setup) } else { None }
 }
 
+/// A context makes a socket connect. It may be gone, and another at its address, when the connection is used.
+#[inline(always)]
+pub(crate) fn connecting(sock: Sock, context: Context) {
+    if context.is_python() {
+        let maker = maker(context);
+        let before = maker_of(context, maker);
+        let _ = CONNECTORS.insert(sock.0, [context.address(), maker, before], 0);
+    }
+}
+
+/// Addresses of the context that made the socket connect, of the one that made that, and so on; 0: not known.
+#[inline(always)]
+pub(crate) fn connectors(sock: Sock) -> Option<[u64; 3]> {
+    // SAFETY: copied before it is removed.
+    let connectors = unsafe { CONNECTORS.get(sock.0) }.copied()?;
+    let _ = CONNECTORS.remove(sock.0);
+    Some(connectors)
+}
+
 /// Address of the context that made this one; 0: not known.
 #[inline(always)]
-pub(crate) fn maker(context: Context) -> u64 {
+fn maker(context: Context) -> u64 {
     // SAFETY: copied at once.
     unsafe { LINEAGES.get(context) }.map_or(0, |lineage| lineage.maker)
+}
+
+#[inline(always)]
+fn maker_of(sibling: Context, address: u64) -> u64 {
+    if address == 0 { 0 } else { maker(sibling.at(address)) }
 }
 
 /// `context` was woken by the one that read a request on this connection.

@@ -51,18 +51,29 @@ static TLS_OFFERS: LruHashMap<Context, Offer> = LruHashMap::with_max_entries(BEG
 pub(crate) struct Caller {
     id: u64,
     tgid: u32,
-    pad: u32,
+    /// Threads: [`Direction`] of the call as a number, since a library that reads may call back and be made to write.
+    direction: u32,
 }
 
 impl Caller {
     #[inline(always)]
     pub(crate) fn thread(thread: Thread) -> Self {
-        Self { id: u64::from(thread.tid), tgid: thread.tgid, pad: 0 }
+        Self { id: u64::from(thread.tid), tgid: thread.tgid, direction: Direction::Inbound as u32 }
     }
 
     #[inline(always)]
     pub(crate) fn goroutine(tgid: u32, g: u64) -> Self {
-        Self { id: g, tgid, pad: 0 }
+        Self { id: g, tgid, direction: Direction::Inbound as u32 }
+    }
+
+    #[inline(always)]
+    fn inbound(self) -> Self {
+        Self { direction: Direction::Inbound as u32, ..self }
+    }
+
+    #[inline(always)]
+    fn outbound(self) -> Self {
+        Self { direction: Direction::Outbound as u32, ..self }
     }
 }
 
@@ -170,8 +181,9 @@ pub(crate) struct TlsCall {
     pub(crate) direction: u8,
     /// [`Outcome`] as a number.
     pub(crate) outcome: u8,
-    pad: u8,
-    pad2: u32,
+    /// 1: another call was made inside it that is no part of it: what is done meanwhile may be done by that one's caller.
+    is_reentered: u8,
+    pad: u32,
 }
 
 /// The same in its map.
@@ -206,20 +218,29 @@ impl TlsCall {
             cause_known: 0,
             direction: direction as u8,
             outcome: outcome as u8,
+            is_reentered: 0,
             pad: 0,
-            pad2: 0,
         }
     }
 }
 
 // === calls of the library ===
 
-/// A call begins. What nests in another call of the same stack is part of that one.
+/// A call begins. What nests in another call of the same stack, session and direction is part of that one.
 #[inline(always)]
-pub(crate) fn enter(caller: Caller, thread: Thread, mut call: TlsCall) {
+pub(crate) fn enter(mut caller: Caller, thread: Thread, mut call: TlsCall) {
     counter::bump(Counter::TlsProbes);
-    if call.stack != 0 && is_nested(caller, call.stack) {
-        return;
+    if call.stack != 0 {
+        let (own, other) = if call.direction == Direction::Inbound as u8 {
+            (caller.inbound(), caller.outbound())
+        } else {
+            (caller.outbound(), caller.inbound())
+        };
+        is_inside(other, &call);
+        if is_inside(own, &call) {
+            return;
+        }
+        caller = own;
     }
     let key = SessionKey { session: call.session, tgid: thread.tgid, pad: 0 };
     let context = Context::current(thread);
@@ -255,12 +276,45 @@ pub(crate) fn enter(caller: Caller, thread: Thread, mut call: TlsCall) {
 
 /// A call whose frame lies below that of the one in progress is made by it; else that one never returned to us.
 #[inline(always)]
-fn is_nested(caller: Caller, stack: u64) -> bool {
-    TLS_CALLS.get_ptr(caller).is_some_and(|outer| {
+fn is_inside(outer: Caller, call: &TlsCall) -> bool {
+    let Some(entry) = TLS_CALLS.get_ptr_mut(outer) else { return false };
+    // SAFETY: points into the map; only this thread writes the entry.
+    let in_progress = unsafe { &mut (*entry).call };
+    if in_progress.stack <= call.stack {
+        let _ = TLS_CALLS.remove(outer);
+        return false;
+    }
+    // A handshake that a read or write goes through is part of it.
+    let other_way = in_progress.direction != call.direction && call.outcome != Outcome::Nothing as u8;
+    if in_progress.session != call.session || other_way {
+        in_progress.is_reentered = 1;
+    }
+    true
+}
+
+/// The session of the call in progress, if what the thread does now is done by that call.
+#[inline(always)]
+fn session_in(caller: Caller) -> Option<u64> {
+    // SAFETY: points into the map; only this thread or goroutine writes the entry.
+    let call = unsafe { &(*TLS_CALLS.get_ptr(caller)?).call };
+    if call.is_reentered == 0 { Some(call.session) } else { None }
+}
+
+/// Which of a thread's calls in progress returns; `stack` as in [`leave`].
+#[inline(always)]
+fn returning(caller: Caller, stack: u64) -> Option<Caller> {
+    let returns = |caller| {
         // SAFETY: points into the map; only this thread writes the entry.
-        let outer = unsafe { (*outer).call.stack };
-        outer > stack
-    })
+        let entered = TLS_CALLS.get_ptr(caller).map(|entry| unsafe { (*entry).call.stack });
+        entered.is_some_and(|entered| entered + size_of::<u64>() as u64 == stack || entered == stack)
+    };
+    if returns(caller.inbound()) {
+        Some(caller.inbound())
+    } else if returns(caller.outbound()) {
+        Some(caller.outbound())
+    } else {
+        None
+    }
 }
 
 /// A call on the session is in progress.
@@ -285,12 +339,10 @@ pub(crate) fn leave_handshake(caller: Caller) {
 #[inline(always)]
 pub(crate) fn leave(caller: Caller, thread: Thread, stack: u64, result: i64) {
     counter::bump(Counter::TlsProbes);
+    let Some(caller) = (if stack == 0 { Some(caller) } else { returning(caller, stack) }) else { return };
     let Some(entry) = TLS_CALLS.get_ptr_mut(caller) else { return };
     // SAFETY: points into the map; only this thread or goroutine writes the entry.
     let InProgress { call, transfer } = unsafe { &mut *entry };
-    if stack != 0 && call.stack + size_of::<u64>() as u64 != stack && call.stack != stack {
-        return;
-    }
     let bytes = if call.outcome == Outcome::Pointed as u8 {
         if result == 1 { capture::read_user(call.moved_at).unwrap_or(0) } else { 0 }
     } else if call.outcome == Outcome::Returned as u8 && result > 0 {
@@ -380,10 +432,10 @@ fn observe(connection: *mut Connection, call: *const Call, thread: u64) -> u64 {
     }
     let go = process::has(thread.tgid, TRAIT_GO);
     let caller = if go { Caller::goroutine(thread.tgid, kernel::goroutine()) } else { Caller::thread(thread) };
-    let session = TLS_CALLS.get_ptr(caller).map(|inside| {
-        // SAFETY: points into the map; only this thread or goroutine writes the entry.
-        unsafe { (*inside).call.session }
-    });
+    let session = match session_in(caller) {
+        None if !go => session_in(caller.outbound()),
+        session => session,
+    };
     match session {
         Some(session) => proves(SessionKey { session, tgid: thread.tgid, pad: 0 }, connection, call.socket(), thread),
         None if call.direction == Direction::Inbound as u8 && !go => remember_read(connection, call.socket(), thread),
@@ -526,15 +578,16 @@ fn proves(key: SessionKey, connection: &mut Connection, socket: Socket, thread: 
 }
 
 /// A new connection sends its first message. If one session was asked for its first by the context that connected, or by
-/// the one that made that, it is this session's.
+/// one of those that made it, it is this session's.
 #[inline(always)]
 fn begins(connection: &mut Connection, call: &Call, thread: Thread) {
     if !connection.is_new() || !connection.is_untouched() {
         return;
     }
-    let Some(connecting) = connection::connecting_task(Sock(call.sock), thread.tgid) else { return };
-    let made_by = lineage::maker(connecting);
-    let session = take_offer(connecting).or_else(|| take_offer(Context::task(thread.tgid, made_by)));
+    let Some(connectors) = lineage::connectors(Sock(call.sock)) else { return };
+    let offer_of = |task| take_offer(Context::task(thread.tgid, task));
+    let [task, maker, before] = connectors;
+    let session = offer_of(task).or_else(|| offer_of(maker)).or_else(|| offer_of(before));
     if let Some(session) = session {
         let key = SessionKey { session, tgid: thread.tgid, pad: 0 };
         bind(key, connection, call.socket(), thread, Standing::Bound);

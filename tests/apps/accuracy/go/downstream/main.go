@@ -3,6 +3,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"io"
@@ -56,7 +57,9 @@ func main() {
 		listener := listener
 		go func() {
 			if certificate != "" {
-				ended <- http.ServeTLS(listener, nil, certificate, key)
+				// HTTP/1.1 for all: by an empty map, no other protocol is offered.
+				server := http.Server{TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){}}
+				ended <- server.ServeTLS(listener, certificate, key)
 			} else {
 				ended <- http.Serve(listener, nil)
 			}

@@ -21,15 +21,22 @@ function chain(request, response) {
   }).on('error', () => response.writeHead(502).end());
 }
 
-// Calls next + '1', next + '2', … at the same time; answers with the bytes that came, one number for each.
-function fan(response, count) {
-  const call = (number) => new Promise((resolve, reject) => {
+async function fetchSize(number) {
+  return (await (await fetch(next + number)).arrayBuffer()).byteLength;
+}
+
+function getSize(number) {
+  return new Promise((resolve, reject) => {
     client.get(next + number, { agent }, (answer) => {
       let received = 0;
       answer.on('data', (part) => { received += part.length; });
       answer.on('end', () => resolve(received));
     }).on('error', reject);
   });
+}
+
+// Calls next + '1', next + '2', … at the same time; answers with the bytes that came, one number for each.
+function fan(response, count, call) {
   Promise.all(Array.from({ length: count }, (_, index) => call(index + 1)))
     .then((received) => response.end(JSON.stringify(received)), () => response.writeHead(502).end());
 }
@@ -60,7 +67,8 @@ function serve(request, response) {
   switch (page) {
     case 'hello': return response.end('hello');
     case 'chain': return chain(request, response);
-    case 'fan': return fan(response, Number(argument));
+    case 'fan': return fan(response, Number(argument), getSize);
+    case 'fetch': return fan(response, Number(argument), fetchSize);
     case 'size': return size(response, Number(argument));
     case 'upload': return upload(request, response);
     case 'status': return response.writeHead(Number(argument)).end();

@@ -106,19 +106,24 @@ fn short(app: App) -> Result<()> {
 
 /// One request makes 50 calls at the same time, three times, on the connections of a pool.
 fn fan(app: App) -> Result<()> {
+    calls_at_once(app, "fan", &[CALLS; 3])
+}
+
+/// One request after the other makes so many calls at the same time.
+fn calls_at_once(app: App, page: &str, counts: &[usize]) -> Result<()> {
     let (receiver, authority) = (Receiver::start()?, Authority::new()?);
     let last = Service::start_tls(App::NodeHttp, &authority)?;
     let settings = Settings { next: Some(last.url("/size/")), tls: Some(&authority), ..Settings::default() };
     let first = Service::start_with(app, &settings)?;
     let agent = Agent::start(&receiver)?;
     let mut client = first.connect()?;
-    for round in 1..=3 {
-        assert_eq!(client.get(&format!("/fan/{CALLS}"))?.status, 200);
-        let entry = receiver.wait_spans(round, |span| span.serves(&[first.pid()]))?.swap_remove(round - 1);
-        let calls = receiver.wait_spans(CALLS, |span| span.calls(&[first.pid()]) && span.is_child_of(&entry))?;
+    for (round, count) in counts.iter().copied().enumerate() {
+        assert_eq!(client.get(&format!("/{page}/{count}"))?.status, 200);
+        let entry = receiver.wait_spans(round + 1, |span| span.serves(&[first.pid()]))?.swap_remove(round);
+        let calls = receiver.wait_spans(count, |span| span.calls(&[first.pid()]) && span.is_child_of(&entry))?;
         let is_called = |span: &Span| span.serves(&[last.pid()]) && span.trace_id == entry.trace_id;
-        let servers = receiver.wait_spans(CALLS, is_called)?;
-        assert_eq!((calls.len(), servers.len()), (CALLS, CALLS), "one span per call and end");
+        let servers = receiver.wait_spans(count, is_called)?;
+        assert_eq!((calls.len(), servers.len()), (count, count), "one span per call and end");
         check_calls(&calls, &servers);
     }
     agent.stop().map(drop)
@@ -126,7 +131,7 @@ fn fan(app: App) -> Result<()> {
 
 /// Each call led to the request that it asked for, and to no other.
 fn check_calls(calls: &[Span], servers: &[Span]) {
-    for number in 1..=CALLS {
+    for number in 1..=calls.len() {
         let path = path(number);
         let call = calls.iter().find(|span| span.text("url.full").ends_with(&path));
         let server = servers.iter().find(|span| span.text("url.path") == path);
@@ -180,6 +185,13 @@ event_loops! {
 fn fifty_calls_at_once_by_node() -> Result<()> {
     needs_root!();
     fan(App::NodeHttp)
+}
+
+/// A session that is resumed is complete inside a read, whose callback writes the request.
+#[test]
+fn fifty_calls_at_once_by_fetch_that_resumes_a_session() -> Result<()> {
+    needs_root!();
+    calls_at_once(App::NodeHttp, "fetch", &[1, CALLS, CALLS])
 }
 
 #[test]

@@ -27,11 +27,11 @@ pub(crate) fn install_for_tests(args: &Args) -> Result<()> {
 pub(crate) fn install(args: &Args) -> Result<()> {
     debian_packages(PACKAGES)?;
     python("venv", "tests/apps/requirements.txt")?;
-    node("node", "tests/apps/node")?;
+    node("node", "tests/apps/node", &NODE_SOURCES)?;
     go()?;
     if args.zero_code {
         python("venv-otel", "tests/apps/requirements-otel.txt")?;
-        node("node-otel", "tests/apps/node-otel")?;
+        node("node-otel", "tests/apps/node-otel", &NODE_SOURCES)?;
     }
     Ok(())
 }
@@ -131,8 +131,10 @@ fn python(name: &str, requirements: &str) -> Result<()> {
     })
 }
 
+const NODE_SOURCES: [&str; 2] = ["tests/apps/node/node_http.js", "tests/apps/node/express_app.js"];
+
 /// node_modules by the lock file, with the services' sources beside them, where Node looks for its modules.
-fn node(name: &str, folder: &str) -> Result<()> {
+fn node(name: &str, folder: &str, sources: &[&str]) -> Result<()> {
     let folder = root().join(folder);
     let part = Part::new(name);
     let directory = part.directory.clone();
@@ -145,8 +147,8 @@ fn node(name: &str, folder: &str) -> Result<()> {
         npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(directory);
         run(&mut npm)
     })?;
-    for source in ["node_http.js", "express_app.js"] {
-        fs::copy(root().join("tests/apps/node").join(source), directory.join(source))?;
+    for source in sources.iter().map(|source| root().join(source)) {
+        fs::copy(&source, directory.join(source.file_name().context("a source has a name")?))?;
     }
     Ok(())
 }
@@ -173,7 +175,8 @@ fn go() -> Result<()> {
             let pie: &[_] = &[("pie", &[GO_PIE_FLAG][..]), ("stripped-pie", &[GO_PIE_FLAG, GO_STRIP])];
             let forms = [("plain", &[][..]), ("stripped", &[GO_STRIP])];
             for (form, flags) in forms.iter().chain(pie.iter().filter(|_| GO_PIE.contains(version))) {
-                go_build(compiler, flags, &directory.join(version).join(form).join("go_app"))?;
+                let executable = directory.join(version).join(form).join("go_app");
+                go_build(compiler, &folder, flags, &executable, ".")?;
             }
         }
         Ok(fs::copy(directory.join(GO_NEWEST).join("plain/go_app"), directory.join("go_app")).map(drop)?)
@@ -192,9 +195,9 @@ fn go_toolchain(name: &str, release: &str) -> Result<PathBuf> {
     Ok(compiler)
 }
 
-fn go_build(compiler: &Path, flags: &[&str], executable: &Path) -> Result<()> {
+fn go_build(compiler: &Path, module: &Path, flags: &[&str], output: &Path, packages: &str) -> Result<()> {
     let mut build = Command::new(compiler);
-    build.args(["build", "-trimpath"]).args(flags).arg("-o").arg(executable).current_dir(root().join("tests/apps/go"));
+    build.args(["build", "-trimpath"]).args(flags).arg("-o").arg(output).arg(packages).current_dir(module);
     build.env("GOCACHE", target().join("rig/go-cache")).env("CGO_ENABLED", "0");
     // Nothing beyond the standard library and this very toolchain.
     run(build.env("GOPROXY", "off").env("GOTOOLCHAIN", "local").env("GOFLAGS", "-mod=mod"))

@@ -18,7 +18,14 @@ pub(super) fn measure(bench: &Bench, table: &mut Table) -> Result<()> {
     let settings = Settings { tls: Some(&authority), ..Settings::default() };
     let nginx = Nginx::start_with(&Address::loopback()?, settings)?;
     compare(bench, table, "nginx, TLS", &nginx.address.https("/hello"))?;
-    for (name, app) in [("Node", App::NodeHttp), ("Go", App::Go), ("uvicorn uvloop", App::FastApiUvloop)] {
+    let apps = [
+        ("Node", App::NodeHttp),
+        ("Go", App::Go),
+        ("uvicorn asyncio", App::FastApi),
+        ("uvicorn uvloop", App::FastApiUvloop),
+        ("aiohttp uvloop", App::AiohttpUvloop),
+    ];
+    for (name, app) in apps {
         let service = Service::start_tls(app, &authority)?;
         compare(bench, table, &format!("{name}, TLS"), &service.url("/hello"))?;
         let service = Service::start(app)?;

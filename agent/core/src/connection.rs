@@ -1,8 +1,13 @@
 //! One connection end: finds out what it speaks, then turns its two streams into `Signal`s.
 
+mod http2;
+
 use crate::event::{Data, Ends, Opened, Tls};
 use crate::protocol::http1::Http1;
-use crate::protocol::{Advance, Input, MessageEnd, ProtocolConfig, RequestHead, ResponseHead, Side, Sniff, Step};
+use crate::protocol::http2::{Broken, Http2};
+use crate::protocol::{
+    Advance, Input, MessageEnd, ProtocolConfig, RequestHead, ResponseHead, Side, Sniff, Step, StreamStep,
+};
 use crate::stream::{Mark, Piece, Stream, Sync};
 use crate::turns::{Missing, Turns};
 use alloc::boxed::Box;
@@ -10,6 +15,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use autospan_abi::{Direction, Role, Trail};
 use core::net::IpAddr;
+use http2::{may_be_frames, may_be_settings};
 
 /// Bytes that are enough for every sniffer.
 const SNIFF_BYTES: usize = 64;
@@ -75,6 +81,24 @@ pub(crate) enum Signal {
     ExchangesLost {
         n: usize,
     },
+    /// As [`Self::Request`], one of many at once on the connection.
+    StreamRequest {
+        stream: u32,
+        head: Box<RequestHead>,
+        origin: Origin,
+        token: u64,
+    },
+    /// What else happened to one of many, in a call with this token.
+    Stream {
+        stream: u32,
+        step: StreamStep,
+        at: u64,
+        token: u64,
+    },
+    /// Nothing was heard of it since a loss: its response was lost.
+    StreamLost {
+        stream: u32,
+    },
     /// The message in progress on this side is void.
     Void(Side),
     /// Bytes of a lost record.
@@ -84,6 +108,10 @@ pub(crate) enum Signal {
     /// The connection's protocol was recognised.
     Recognised {
         role_corrected: bool,
+    },
+    /// As that, and it has many exchanges at once. `joined`: in the middle.
+    Multiplexed {
+        joined: bool,
     },
     /// Nothing more will come of this connection.
     GaveUp(Opaque),
@@ -97,6 +125,7 @@ pub(crate) enum Opaque {
     Unknown,
     /// TLS whose plaintext is not read, or not yet.
     Tls,
+    Broken(Broken),
 }
 
 /// Where a message starts.
@@ -116,6 +145,7 @@ pub(crate) struct Origin {
 enum Protocol {
     Unknown,
     Http1(Box<Http1>),
+    Http2(Box<Http2>),
     /// Given up.
     Opaque,
 }
@@ -151,6 +181,8 @@ pub(crate) struct Connection {
     responses_lost: bool,
     /// Of a call that read parts of a request which was lost, and after them the next request: it is nobody's.
     doubtful_token: u64,
+    /// HTTP/2: since then, streams may be in flight whose end was lost.
+    silent_since: Option<u64>,
 }
 
 impl Connection {
@@ -181,6 +213,7 @@ impl Connection {
             unanswered: 0,
             responses_lost: false,
             doubtful_token: 0,
+            silent_since: None,
         }
     }
 
@@ -196,7 +229,8 @@ impl Connection {
 
     /// No message is in progress and none is awaited.
     pub(crate) fn is_idle(&self) -> bool {
-        !self.request_open && !self.response_open && self.unanswered == 0
+        let streams_idle = if let Protocol::Http2(parser) = &self.protocol { parser.is_idle() } else { true };
+        !self.request_open && !self.response_open && self.unanswered == 0 && streams_idle
     }
 
     /// Bytes that wait for more in both streams.
@@ -224,7 +258,10 @@ impl Connection {
             return;
         }
         self.last_direction = Some(data.direction);
-        let Protocol::Http1(_) = self.protocol else { return };
+        if !self.protocol.is_spoken() {
+            return;
+        }
+        self.give_up_silent(mark.at, out);
         let missing = self.turns.pass(data.turn, data.direction);
         self.turns_lost(missing, out);
         let side = self.side(data.direction);
@@ -251,7 +288,7 @@ impl Connection {
     pub(crate) fn ended(&mut self, mark: Mark, bytes: [u64; 2], config: &ProtocolConfig, out: &mut Vec<Signal>) {
         for (direction, bytes) in [Direction::Inbound, Direction::Outbound].into_iter().zip(bytes) {
             let lost = self.direction_stream(direction).end_at(bytes);
-            if lost > 0 && matches!(self.protocol, Protocol::Http1(_)) {
+            if lost > 0 && self.protocol.is_spoken() {
                 self.piece(self.side(direction), Piece::Lost(lost), &mark, config, out);
             }
         }
@@ -280,6 +317,7 @@ impl Connection {
 
     /// The connection was closed, or its process is gone: what is open ends here.
     pub(crate) fn closed(&mut self, at: u64, config: &ProtocolConfig, out: &mut Vec<Signal>) {
+        self.streams_closed(out);
         for side in [Side::Request, Side::Response] {
             let Protocol::Http1(parser) = &mut self.protocol else { return };
             let unskipped = side_stream(self.role, &self.inbound, &self.outbound, side).skip;
@@ -315,18 +353,22 @@ impl Connection {
         } else if Http1::sniff(Side::Response, start) == Sniff::Yes {
             opposite(data.direction)
         } else {
-            return false;
+            return self.recognise_http2(data, start, out);
         };
-        self.protocol = Protocol::Http1(Box::default());
-        let role = if request_direction == Direction::Inbound { Role::Server } else { Role::Client };
-        out.push(Signal::Recognised { role_corrected: self.role != role });
-        self.role = role;
+        self.speaks(Protocol::Http1(Box::default()), request_direction, out);
         let other = self.direction_stream(opposite(data.direction));
         // What waits there may be the start of a message.
         if !other.is_unused() && other.pending.is_empty() {
             other.abandon();
         }
         true
+    }
+
+    fn speaks(&mut self, protocol: Protocol, request_direction: Direction, out: &mut Vec<Signal>) {
+        self.protocol = protocol;
+        let role = if request_direction == Direction::Inbound { Role::Server } else { Role::Client };
+        out.push(Signal::Recognised { role_corrected: self.role != role });
+        self.role = role;
     }
 
     /// A record that does not start like a message of any known protocol.
@@ -338,7 +380,9 @@ impl Connection {
         self.turns.pass(data.turn, data.direction);
         self.last_direction = Some(data.direction);
         let fresh = self.connect_seen && self.inbound.is_unused() && self.outbound.is_unused();
+        let strange = turned && (fresh || !may_be_frames(data));
         let stream = self.direction_stream(data.direction);
+        let settings = data.position == stream.pending.len() as u64 && may_be_settings(&stream.pending, data);
         let undecided = stream.pending.len() + data.head.len() < SNIFF_BYTES
             && data.head.len() == data.total as usize
             && could_start(&stream.pending, data.head);
@@ -346,12 +390,12 @@ impl Connection {
             stream.cursor = data.position;
         }
         stream.accept(mark, data);
-        if undecided && stream.keep(data.head) {
+        if (undecided || settings) && stream.keep(data.head) {
             return;
         }
         stream.pending.clear();
         stream.cursor = data.position + u64::from(data.total);
-        self.strange_turns += u8::from(turned);
+        self.strange_turns += u8::from(strange);
         if self.strange_turns >= STRANGE_TURNS_MAX || (fresh && !data.head.is_empty()) {
             self.give_up(Opaque::Unknown, out);
         }
@@ -407,6 +451,12 @@ impl Connection {
             return;
         }
         let rest = &bytes[skipped..];
+        if self.stream(side).sync == Sync::Searching && matches!(self.protocol, Protocol::Http2(_)) {
+            if self.search_frames(side, rest, ends, mark, out) {
+                self.drive(side, rest, ends, mark, config, out);
+            }
+            return;
+        }
         if self.stream(side).sync == Sync::Searching {
             let mut found = core::mem::take(&mut self.stream(side).pending);
             found.extend_from_slice(rest);
@@ -441,7 +491,9 @@ impl Connection {
             self.doubtful_token = mark.token;
         }
         self.stream(side).sync = Sync::Synced;
-        let Protocol::Http1(parser) = &mut self.protocol else { return };
+        let Protocol::Http1(parser) = &mut self.protocol else {
+            return self.resume_frames(side, mark);
+        };
         parser.restart(side);
         // Without pipelining, a response that comes after lost ones answers the newest request.
         if side == Side::Response && self.responses_lost && self.unanswered > 1 {
@@ -469,12 +521,13 @@ impl Connection {
             return;
         }
         while left > 0 && self.stream(side).sync == Sync::Synced {
-            let Protocol::Http1(parser) = &mut self.protocol else { return };
-            let Advance { consumed, step } = parser.advance(side, Input::Gap(left), config);
+            let Some(Advance { consumed, step }) = self.protocol.advance(side, Input::Gap(left), config) else {
+                return;
+            };
             let consumed = consumed.min(left);
             self.stream(side).advance(consumed);
             left -= consumed;
-            let progress = consumed > 0 || matches!(step, Step::End(_) | Step::Skip(_));
+            let progress = consumed > 0 || matches!(step, Step::End(_) | Step::Skip(_) | Step::Stream(..));
             self.step(side, step, consumed, mark, out);
             left -= self.stream(side).take_skip(left);
             if !progress {
@@ -564,8 +617,8 @@ impl Connection {
         out: &mut Vec<Signal>,
     ) -> &'b [u8] {
         loop {
-            let Protocol::Http1(parser) = &mut self.protocol else { return &[] };
-            let Advance { consumed, step } = parser.advance(side, Input::Bytes { bytes: rest, call_end: ends }, config);
+            let input = Input::Bytes { bytes: rest, call_end: ends };
+            let Some(Advance { consumed, step }) = self.protocol.advance(side, input, config) else { return &[] };
             let consumed = (consumed as usize).min(rest.len());
             rest = &rest[consumed..];
             match step {
@@ -594,7 +647,7 @@ impl Connection {
                 return &[];
             }
             if self.stream(side).sync == Sync::Searching {
-                match Http1::resync(side, rest) {
+                match self.protocol.resync(side, rest) {
                     Some(offset) if offset > 0 || consumed > 0 => {
                         self.stream(side).advance(offset as u64);
                         rest = &rest[offset..];
@@ -629,7 +682,9 @@ impl Connection {
             Step::Upgraded => {
                 self.give_up(Opaque::Upgraded, out);
             }
-            Step::Continue | Step::NeedMore | Step::AwaitRequest | Step::Stream(..) | Step::Broken(_) => {}
+            Step::Stream(stream, step) => self.stream_step(side, stream, step, consumed, mark, out),
+            Step::Broken(why) => self.give_up(Opaque::Broken(why), out),
+            Step::Continue | Step::NeedMore | Step::AwaitRequest => {}
         }
     }
 
@@ -673,8 +728,7 @@ impl Connection {
     }
 
     fn release_orphan(&mut self, mark: &Mark, config: &ProtocolConfig, out: &mut Vec<Signal>) {
-        let Protocol::Http1(parser) = &mut self.protocol else { return };
-        parser.assume_request();
+        self.protocol.assume_request();
         let first = out.len();
         let unanswered = self.unanswered;
         self.drive(Side::Response, &[], false, mark, config, out);
@@ -713,5 +767,7 @@ fn could_start(kept: &[u8], head: &[u8]) -> bool {
     start[..n].copy_from_slice(&kept[..n]);
     let m = head.len().min(SNIFF_BYTES - n);
     start[n..n + m].copy_from_slice(&head[..m]);
-    [Side::Request, Side::Response].iter().any(|side| Http1::sniff(*side, &start[..n + m]) == Sniff::Undecided)
+    let start = &start[..n + m];
+    let http1 = [Side::Request, Side::Response].iter().any(|side| Http1::sniff(*side, start) == Sniff::Undecided);
+    http1 || Http2::sniff(start) == Sniff::Undecided
 }

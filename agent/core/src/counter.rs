@@ -1,5 +1,7 @@
 //! Engine counters: every loss and every decision has a name.
 
+use crate::protocol::http2::Broken;
+
 autospan_abi::counters! {
     /// An engine counter.
     enum Counter;
@@ -30,6 +32,20 @@ autospan_abi::counters! {
     StreamDesyncs = "stream.desyncs",
     /// Connections whose protocol is not known; not looked at any more.
     ConnectionsUnknownProtocol = "connections.unknown_protocol",
+    /// HTTP/2 connections given up: a frame that must not be there.
+    Http2Protocol = "connections.http2_protocol",
+    /// HTTP/2 connections given up: a frame of a size that was not agreed on.
+    Http2FrameSize = "connections.http2_frame_size",
+    /// HTTP/2 connections given up: a header block that is none.
+    Http2Compression = "connections.http2_compression",
+    /// HTTP/2 connections given up: a header block that is too long, or in too many parts.
+    Http2HeadTooLong = "connections.http2_head_too_long",
+    /// HTTP/2 connections given up: too many streams at once.
+    Http2TooManyStreams = "connections.http2_too_many_streams",
+    /// HTTP/2 connections that were followed from their middle on.
+    Http2Joined = "connections.http2_joined",
+    /// Requests with a method or path that was said before the agent came, or was lost.
+    UnknownNames = "http2.unknown_names",
     /// TLS connections that nobody reads: not through a known TLS library, or its probes are missing.
     ConnectionsTlsUnread = "connections.tls_unread",
     /// Connections forgotten because the table was full.
@@ -54,4 +70,17 @@ autospan_abi::counters! {
     RootAnswered = "root.answered",
     /// Server spans with no header and no client end on this host.
     RootEntry = "root.entry",
+}
+
+impl Counter {
+    /// Why an HTTP/2 connection is not followed any more.
+    pub(crate) const fn of(why: Broken) -> Self {
+        match why {
+            Broken::Protocol => Self::Http2Protocol,
+            Broken::FrameSize => Self::Http2FrameSize,
+            Broken::Compression => Self::Http2Compression,
+            Broken::HeadTooLong => Self::Http2HeadTooLong,
+            Broken::TooManyStreams => Self::Http2TooManyStreams,
+        }
+    }
 }

@@ -4,6 +4,7 @@
 
 mod context;
 mod link;
+mod streams;
 
 use crate::causality::{ExchangeId, InFlight, ProcessState};
 use crate::connection::{Address, Connection, Signal};
@@ -15,7 +16,7 @@ use crate::ids::Ids;
 use crate::join::{Distance, Joins};
 use crate::limits::{
     CONNECTION_IDLE_NS, CONNECTION_SILENT_NS, CONNECTIONS_MAX, PENDING_BYTES_MAX, PROCESSES_MAX, SETTLE_NS,
-    TLS_UNREAD_NS,
+    TABLES_BYTES_MAX, TLS_UNREAD_NS,
 };
 use crate::pool::Pools;
 use crate::protocol::ProtocolConfig;
@@ -23,7 +24,7 @@ use crate::routine::Routines;
 use crate::span::Span;
 use crate::stream::Mark;
 use alloc::boxed::Box;
-use alloc::collections::{BTreeSet, BinaryHeap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use alloc::vec::Vec;
 use autospan_abi::{Policy, Trail};
 use core::cmp::Reverse;
@@ -60,6 +61,8 @@ pub struct Engine {
     links: HashMap<u64, Link>,
     /// Bytes of incomplete messages over all connections.
     pending_bytes: usize,
+    /// Bytes of header tables over all connections.
+    table_bytes: usize,
     /// All connections, for second-chance eviction.
     sweep: VecDeque<u64>,
     /// Unix connections by process: nothing but the end of the process tells of their end.
@@ -84,6 +87,8 @@ pub struct Engine {
 struct Link {
     connection: Connection,
     pairing: Pairing,
+    /// Of a connection with many exchanges at once: those in flight, by their number on it.
+    streams: BTreeMap<u32, ExchangeId>,
     /// Used since the sweep last passed.
     touched: bool,
     /// Counted in `ProcessState::opaque_servers` of this process.
@@ -113,6 +118,7 @@ impl Engine {
             partial: Vec::new(),
             links: HashMap::new(),
             pending_bytes: 0,
+            table_bytes: 0,
             sweep: VecDeque::new(),
             unix_links: BTreeSet::new(),
             processes: HashMap::new(),
@@ -270,6 +276,7 @@ impl Engine {
         let link = Link {
             connection,
             pairing: Pairing::default(),
+            streams: BTreeMap::new(),
             touched: false,
             opaque_server_of: None,
             idle_since: None,
@@ -287,12 +294,17 @@ impl Engine {
         };
         link.touched = true;
         self.pending_bytes -= link.connection.pending_bytes();
+        self.table_bytes -= link.connection.table_bytes();
         link.connection.data(Mark::new(at, tgid, tid, data), data, &self.config.protocol, &mut self.signals);
         let full = self.pending_bytes + link.connection.pending_bytes() > PENDING_BYTES_MAX;
         if full {
             link.connection.abandon_pending(&mut self.signals);
         }
         self.pending_bytes += link.connection.pending_bytes();
+        if self.table_bytes + link.connection.table_bytes() > TABLES_BYTES_MAX {
+            link.connection.forget_tables();
+        }
+        self.table_bytes += link.connection.table_bytes();
         self.add(Counter::DroppedBuffersFull, u64::from(full));
         self.settle_signals(data.connection, at);
     }
@@ -322,8 +334,10 @@ impl Engine {
         let mark =
             Mark { position: 0, entered: at, at, token: 0, cause: 0, trail: Trail::Thread, sequence: None, tgid, tid };
         self.pending_bytes -= link.connection.pending_bytes();
+        self.table_bytes -= link.connection.table_bytes();
         link.connection.ended(mark, bytes, &self.config.protocol, &mut self.signals);
         self.pending_bytes += link.connection.pending_bytes();
+        self.table_bytes += link.connection.table_bytes();
         self.settle_signals(id, at);
         self.close_link(id, at);
     }
@@ -337,6 +351,7 @@ impl Engine {
             self.pools.update(&link.connection, false, &mut link.idle_since);
             self.add(Counter::ConnectionsTlsUnread, u64::from(link.tls_unread_since.is_some()));
             self.pending_bytes -= link.connection.pending_bytes();
+            self.table_bytes -= link.connection.table_bytes();
             self.unix_links.remove(&(link.connection.tgid, id));
             if let Some(process) = link.opaque_server_of.and_then(|tgid| self.processes.get_mut(&tgid)) {
                 process.opaque_servers = process.opaque_servers.saturating_sub(1);

@@ -30,6 +30,8 @@ pub(crate) struct Exchange {
     pub(crate) request_end: MessageEnd,
     pub(crate) response: Option<Box<ResponseHead>>,
     pub(crate) response_end: MessageEnd,
+    /// HTTP/2: the error code with which either side gave it up.
+    pub(crate) reset: Option<u32>,
     pub(crate) end: Option<u64>,
     /// Client: the request that it was made for. Server: the client end, once it is due.
     pub(crate) parent: Result<(ExchangeId, Evidence), RootReason>,
@@ -98,6 +100,7 @@ impl Exchange {
             request_end: UNFINISHED,
             response: None,
             response_end: UNFINISHED,
+            reset: None,
             end: None,
             parent: Err(RootReason::Entry),
             waiting: None,

@@ -3,6 +3,7 @@
 //! TCP: the client's address and the sequence number of the request's first byte are the same at both ends. Unix
 //! sockets know each other, and TLS has the client's address; in place of sequence numbers both have the position of
 //! the request in its stream, counted by each end from where it was first seen (see [`Distance`]).
+//! Streams of HTTP/2 have the same number at both ends.
 
 use crate::causality::ExchangeId;
 use crate::connection::{Address, Connection};
@@ -20,13 +21,16 @@ pub(crate) enum Key {
         netns: u32,
         sequence: u32,
     },
+    /// `stream`: 0 where requests come one after the other.
     Tls {
         client: (IpAddr, u16),
         netns: u32,
+        stream: u32,
     },
     Unix {
         client: u64,
         server: u64,
+        stream: u32,
     },
 }
 
@@ -39,19 +43,35 @@ impl Key {
                 let client = if ours { local } else { remote };
                 let netns = if client.0.is_loopback() { connection.netns } else { 0 };
                 match connection.tls {
-                    Some(_) => Some(Self::Tls { client, netns }),
+                    Some(_) => Some(Self::Tls { client, netns, stream: 0 }),
                     None => Some(Self::Tcp { client, netns, sequence: sequence? }),
                 }
             }
             Address::Unix { .. } if connection.peer_sock == 0 => None,
-            Address::Unix { .. } if ours => Some(Self::Unix { client: connection.sock, server: connection.peer_sock }),
-            Address::Unix { .. } => Some(Self::Unix { client: connection.peer_sock, server: connection.sock }),
+            Address::Unix { .. } if ours => {
+                Some(Self::Unix { client: connection.sock, server: connection.peer_sock, stream: 0 })
+            }
+            Address::Unix { .. } => {
+                Some(Self::Unix { client: connection.peer_sock, server: connection.sock, stream: 0 })
+            }
         }
     }
 
     /// One request alone has it.
     pub(crate) fn is_exact(&self) -> bool {
-        matches!(self, Self::Tcp { .. })
+        match self {
+            Self::Tcp { .. } => true,
+            Self::Tls { stream, .. } | Self::Unix { stream, .. } => *stream > 0,
+        }
+    }
+
+    /// Of many exchanges at once: both ends number their streams alike.
+    pub(crate) fn of_stream(mut self, number: u32) -> Self {
+        match &mut self {
+            Self::Tcp { .. } => {}
+            Self::Tls { stream, .. } | Self::Unix { stream, .. } => *stream = number,
+        }
+        self
     }
 }
 
@@ -153,7 +173,7 @@ mod tests {
 
     #[test]
     fn the_request_sent_last_is_by_time_whatever_the_order_of_records() {
-        let key = Key::Unix { client: 1, server: 2 };
+        let key = Key::Unix { client: 1, server: 2, stream: 0 };
         let mut joins = Joins::default();
         [(1, 10), (3, 30), (2, 20)].into_iter().for_each(|(id, at)| joins.insert(key, id, at));
         assert_eq!([5, 10, 25, 99].map(|at| joins.last_sent(&key, at)), [None, Some(1), Some(2), Some(3)]);

@@ -14,6 +14,10 @@ pub const HEAD_BYTES_MAX: usize = 65_536;
 pub const CONTINUATIONS_MAX: usize = 64;
 /// Streams in flight on one connection of HTTP/2.
 pub const STREAMS_MAX: usize = 1_024;
+/// Bytes of the header tables of all connections of HTTP/2.
+pub const TABLES_BYTES_MAX: usize = 64 << 20;
+/// How long after a loss a stream in flight of HTTP/2 may be silent before its end counts as lost.
+pub const STREAM_SILENT_NS: u64 = 10_000_000_000;
 /// Headers of one message.
 pub const HEADERS_MAX: usize = 128;
 /// Bytes of any string that goes into a span attribute; longer ones are cut at a character boundary.

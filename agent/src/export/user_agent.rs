@@ -16,7 +16,9 @@ pub(super) fn user_agent() -> &'static str {
 
 /// Is this span one of an export request of this very process, wherever it was seen on its way?
 pub fn is_own_export(span: &Span) -> bool {
-    matches!(span.attribute("user_agent.original"), Some(Value::String(value)) if value == user_agent())
+    let Some(Value::String(value)) = span.attribute("user_agent.original") else { return false };
+    // The gRPC library appends its own name.
+    value.strip_prefix(user_agent()).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
 }
 
 #[cfg(test)]
@@ -31,7 +33,9 @@ mod tests {
         assert!(!is_own_export(&span));
         span.attributes = vec![Attribute::new("user_agent.original", "autospan/0.1.0")];
         assert!(!is_own_export(&span));
-        span.attributes = vec![Attribute::new("user_agent.original", user_agent().to_owned())];
-        assert!(is_own_export(&span));
+        for (suffix, own) in [("", true), (" tonic/0.14.9", true), ("0", false)] {
+            span.attributes = vec![Attribute::new("user_agent.original", format!("{}{suffix}", user_agent()))];
+            assert_eq!(is_own_export(&span), own, "{suffix:?}");
+        }
     }
 }

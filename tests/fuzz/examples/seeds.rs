@@ -4,7 +4,7 @@ use autospan_core::evlog::{Entry, write_header};
 use autospan_fuzz::dialog::Dialog;
 use autospan_fuzz::http2::calls::recordings;
 use autospan_fuzz::http2::encode;
-use autospan_fuzz::records::{Maker, script_of};
+use autospan_fuzz::records::{Maker, script_of, script_of_calls};
 use autospan_fuzz::script;
 use etherparse::PacketBuilder;
 use pcap_file::DataLink;
@@ -176,6 +176,8 @@ fn connections(corpus: &Path) -> io::Result<()> {
         let script = encode(&recording.calls);
         let start = [&[17, u8::from(recording.middle)][..], &script].concat();
         write(corpus, "http2", recording.name(), &start)?;
+        let records = script_of_calls(&recording.calls);
+        write(corpus, "engine", &format!("http2-{}", recording.name()), &records)?;
         let middle = [&[5, 1][..], &encode(recording.calls.get(2..).unwrap_or_default())].concat();
         write(corpus, "http2", &format!("{}-middle", recording.name()), &middle)?;
     }

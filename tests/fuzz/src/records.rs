@@ -1,6 +1,7 @@
 //! A byte script of records: connections, processes and threads are few, so that they meet.
 
 use crate::dialog::{Dialog, Turn};
+use crate::http2::calls::Call;
 use autospan_abi::{Direction, Role};
 use autospan_core::event::{Data, Ends, Event, EventKind, Opened};
 use autospan_core::evlog::Entry;
@@ -154,5 +155,26 @@ pub fn script_of(dialog: &Dialog) -> Vec<u8> {
             Turn::Assume => step(6, 0, b""),
         }
     }
+    out
+}
+
+/// A connection of HTTP/2 as seen by its server, as a script.
+pub fn script_of_calls(calls: &[Call]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut step = |kind: u8, a: u16, payload: &[u8]| {
+        out.extend_from_slice(&[kind, 0, 1]);
+        out.extend_from_slice(&a.to_le_bytes());
+        out.extend_from_slice(&(payload.len() as u16).to_le_bytes());
+        out.extend_from_slice(payload);
+    };
+    step(0, 2, b"");
+    for call in calls {
+        let kind = if call.side() == Side::Request { 7 } else { 8 };
+        match call {
+            Call::Bytes { bytes, .. } => bytes.chunks(16_000).for_each(|piece| step(kind, 0, piece)),
+            Call::Gap { len, .. } => step(kind, (*len).min(0x3fff) as u16, b""),
+        }
+    }
+    step(1, 0, b"");
     out
 }

@@ -227,17 +227,17 @@ impl Engine {
         let response = response.map(|head| match *head {
             ResponseHead::Http(response) => (response, exchange.response_end),
         });
-        let name = http::name(&request);
         let request_end = exchange.request_end;
         let described = http::Exchange {
             kind: exchange.kind,
             request,
             request_end,
             response,
+            reset: exchange.reset,
             tls: exchange.tls,
             ends: exchange.address.ends(),
         };
-        let status = described.status();
+        let (name, status) = (described.name(), described.status());
         let mut attributes = described.attributes();
         attributes.push(match context.evidence {
             Ok(evidence) => Attribute::new("autospan.parent.evidence", evidence.name()),

@@ -6,7 +6,7 @@ use crate::connection::{Opaque, Origin, Signal};
 use crate::counter::Counter;
 use crate::exchange::Exchange;
 use crate::protocol::{MessageEnd, RequestHead, ResponseHead, Side};
-use crate::routine;
+use crate::routine::{self, Habit};
 use crate::span::SpanKind;
 use alloc::boxed::Box;
 use autospan_abi::limits::HEAD_DEFAULT_BYTES;
@@ -21,6 +21,12 @@ impl Engine {
             Signal::RequestEnd(end) => self.request_end(connection, end),
             Signal::Response(head) => self.response(connection, head),
             Signal::ResponseEnd { end, at, tid } => self.response_end(connection, end, at, tid),
+            Signal::StreamRequest { stream, head, origin, token } => {
+                self.stream_request(connection, stream, head, origin, token)
+            }
+            Signal::Stream { stream, step, at, token } => self.stream_step(connection, stream, step, at, token),
+            Signal::StreamLost { stream } => self.stream_lost(connection, stream),
+            Signal::Multiplexed { joined } => self.multiplexed(connection, joined),
             Signal::Orphan => self.orphan(connection, at),
             Signal::ResponsesLost { n } => self.responses_lost(connection, n),
             Signal::ExchangesLost { n } => self.exchanges_lost(connection, n),
@@ -63,7 +69,7 @@ impl Engine {
         self.start_timer(origin.at, Timer::Decide(id));
     }
 
-    fn client_request(&mut self, mut exchange: Exchange) {
+    pub(super) fn client_request(&mut self, mut exchange: Exchange) {
         let carried = self.carried(&exchange.origin);
         exchange.parent = self.parent_of(&exchange, carried);
         self.await_exit(&mut exchange);
@@ -94,7 +100,9 @@ impl Engine {
         let (Some(process), Some(routine)) = (self.processes.get(&tgid), routine) else {
             return Err(RootReason::NoRequest);
         };
-        let habit = self.routines.habit(tgid, routine, process.work(at));
+        // Calls whose names are unknown are not one routine.
+        let is_known = call.request.as_deref().is_some_and(|RequestHead::Http(request)| request.is_known());
+        let habit = if is_known { self.routines.habit(tgid, routine, process.work(at)) } else { Habit::default() };
         let (trail, carried_by_trail) = self.by_trail(call, carried);
         let decided = decide(process, causality::Call { at, carried: carried_by_trail, trail, habit });
         self.note_call(&call.origin, carried, routine);
@@ -150,6 +158,11 @@ impl Engine {
         if origin.cause == 0 {
             return Carried::Nothing;
         }
+        // A response that is read from a shared connection gives its thread the cause of whichever call was the last.
+        let multiplexes = self.processes.get(&origin.tgid).is_some_and(|process| process.multiplexes);
+        if multiplexes && origin.trail != Trail::Task {
+            return Carried::Unusable;
+        }
         let id = match self.exchanges.owner(origin.cause) {
             None => return Carried::Answered,
             Some(TokenOwner::Many) => return Carried::Unusable,
@@ -165,7 +178,7 @@ impl Engine {
         }
     }
 
-    fn in_flight(&mut self, origin: Origin, id: ExchangeId) {
+    pub(super) fn in_flight(&mut self, origin: Origin, id: ExchangeId) {
         let thread = self.threads.entry(origin.tid).or_default();
         let is_shared = !thread.is_empty();
         thread.insert(id);
@@ -247,7 +260,7 @@ impl Engine {
         }
     }
 
-    fn orphan(&mut self, connection: u64, at: u64) {
+    pub(super) fn orphan(&mut self, connection: u64, at: u64) {
         self.count(Counter::DroppedRequestLost);
         self.pairing(connection, |p| p.response = None);
         self.uncertain(connection, at);
@@ -273,7 +286,7 @@ impl Engine {
     // === ends ===
 
     /// The exchange is over; it stays for those that were started before its end.
-    fn close(&mut self, id: ExchangeId, at: u64) {
+    pub(super) fn close(&mut self, id: ExchangeId, at: u64) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         let end = at.max(exchange.origin.at);
         if exchange.end.replace(end).is_none() {
@@ -310,7 +323,7 @@ impl Engine {
     }
 
     /// No span will come of the exchange.
-    fn drop_exchange(&mut self, id: ExchangeId) {
+    pub(super) fn drop_exchange(&mut self, id: ExchangeId) {
         if self.exchanges.get(id).is_some_and(|e| e.end.is_none()) {
             self.no_more_in_flight(id);
         }
@@ -338,7 +351,8 @@ impl Engine {
     pub(super) fn give_up_waiting(&mut self, connection: u64) {
         let Some(link) = self.links.get_mut(&connection) else { return };
         let unanswered = core::mem::take(&mut link.pairing.unanswered);
-        for id in unanswered.into_iter().flatten() {
+        let streams = core::mem::take(&mut link.streams);
+        for id in unanswered.into_iter().flatten().chain(streams.into_values()) {
             self.count(Counter::DroppedResponseLost);
             self.drop_exchange(id);
         }
@@ -349,7 +363,8 @@ impl Engine {
         let Some(link) = self.links.get_mut(&connection) else { return };
         let unanswered = core::mem::take(&mut link.pairing.unanswered);
         let response = link.pairing.response.take();
-        for id in response.into_iter().chain(unanswered.into_iter().flatten()) {
+        let streams = core::mem::take(&mut link.streams);
+        for id in response.into_iter().chain(unanswered.into_iter().flatten()).chain(streams.into_values()) {
             self.close(id, at);
         }
     }
@@ -361,7 +376,7 @@ impl Engine {
         self.uncertain(connection, self.now);
     }
 
-    fn uncertain(&mut self, connection: u64, at: u64) {
+    pub(super) fn uncertain(&mut self, connection: u64, at: u64) {
         let Some(link) = self.links.get(&connection) else { return };
         if let Some(process) = self.processes.get_mut(&link.connection.tgid) {
             process.lost(at);
@@ -382,10 +397,11 @@ impl Engine {
         let (role, tgid) = (link.connection.role, link.connection.tgid);
         let response = link.pairing.response.take();
         let unanswered = core::mem::take(&mut link.pairing.unanswered);
+        let streams = core::mem::take(&mut link.streams);
         if let Some(id) = response {
             self.close(id, at);
         }
-        for id in unanswered.into_iter().flatten() {
+        for id in unanswered.into_iter().flatten().chain(streams.into_values()) {
             self.count(Counter::DroppedMalformed);
             self.drop_exchange(id);
         }
@@ -393,6 +409,7 @@ impl Engine {
             Opaque::Upgraded => {}
             Opaque::Unknown => self.count(Counter::ConnectionsUnknownProtocol),
             Opaque::Tls => self.tls_unread(connection, at),
+            Opaque::Broken(why) => self.count(Counter::of(why)),
         }
         if role != Role::Client {
             self.opaque_server(connection, tgid);

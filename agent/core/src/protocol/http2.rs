@@ -161,6 +161,11 @@ impl Http2 {
         proof::side(bytes, whole)
     }
 
+    /// Frames start here, as [`Self::sniff_middle`] would find them, but for whose they are.
+    pub fn may_be_frames(bytes: &[u8], whole: bool) -> bool {
+        proof::are_frames(bytes, whole)
+    }
+
     /// Do these bytes of a call, from its first one on, start with a frame? To be asked after a loss.
     pub fn resync(&self, side: Side, bytes: &[u8], whole: bool) -> bool {
         match self.streams.any_seen() {
@@ -188,7 +193,7 @@ impl Http2 {
         self.streams.is_empty()
     }
 
-    /// Gives up the streams of which nothing was heard since the loss before the last, or since the last.
+    /// Gives up the streams of which nothing was heard since a loss.
     pub fn give_up_silent(&mut self) -> Vec<u32> {
         self.streams.take_silent()
     }

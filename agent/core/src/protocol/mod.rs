@@ -173,6 +173,11 @@ impl HttpRequest {
     pub const KNOWN_METHODS: [&'static str; 9] =
         ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE"];
 
+    /// Neither method nor target is [`http2::UNKNOWN`].
+    pub fn is_known(&self) -> bool {
+        self.method != http2::UNKNOWN && self.target != http2::UNKNOWN
+    }
+
     /// The method, if it is a known one.
     pub fn known_method(&self) -> Option<&'static str> {
         known_method(&self.method)

@@ -1,5 +1,6 @@
 //! Stable HTTP semantic conventions. <https://opentelemetry.io/docs/specs/semconv/http/http-spans/>
 
+mod grpc;
 mod url;
 
 use super::tls;
@@ -21,6 +22,8 @@ pub struct Exchange<'a> {
     pub request_end: MessageEnd,
     /// `None`: the connection was closed before a response came.
     pub response: Option<(HttpResponse, MessageEnd)>,
+    /// HTTP/2: the error code with which either side gave it up.
+    pub reset: Option<u32>,
     /// It went through TLS.
     pub tls: Option<Tls>,
     /// The connection's ends, as this process sees them.
@@ -37,12 +40,16 @@ pub fn name(request: &HttpRequest) -> Cow<'static, str> {
 }
 
 impl Exchange<'_> {
+    pub fn name(&self) -> Cow<'static, str> {
+        if self.is_grpc() { self.grpc_name() } else { name(&self.request) }
+    }
+
     /// An error for a server is what is its own fault; a client has no use for a 4xx either.
     pub fn status(&self) -> Status {
         match self.error() {
             None => Status::Unset,
-            // The status code says it all.
-            Some(Failure::Status(_)) => Status::Error(Cow::Borrowed("")),
+            // The code says it all.
+            Some(Failure::Status(_) | Failure::Reset(_) | Failure::Grpc(_)) => Status::Error(Cow::Borrowed("")),
             Some(Failure::ConnectionClosed) => {
                 Status::Error(Cow::Borrowed("the connection was closed before the response was complete"))
             }
@@ -52,6 +59,10 @@ impl Exchange<'_> {
     /// All attributes, in no order that matters.
     pub fn attributes(self) -> Vec<Attribute> {
         let mut out = Vec::with_capacity(ATTRIBUTES_USUAL);
+        if self.is_grpc() {
+            self.grpc_attributes(&mut out);
+            return out;
+        }
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         let url = Url::parse(&self.request.target, &self.request.host, scheme);
         self.url(&url, &mut out);
@@ -130,14 +141,22 @@ impl Exchange<'_> {
     fn outcome(&self, out: &mut Vec<Attribute>) {
         out.push(Attribute::new("http.request.body.size", self.request_end.body_bytes));
         if let Some((response, end)) = &self.response {
-            out.push(Attribute::new("http.response.status_code", response.status));
+            if response.status != 0 {
+                out.push(Attribute::new("http.response.status_code", response.status));
+            }
             out.push(Attribute::new("http.response.body.size", end.body_bytes));
         }
-        match self.error() {
-            None => {}
-            Some(Failure::Status(code)) => out.push(Attribute::new("error.type", code.to_string())),
-            Some(Failure::ConnectionClosed) => out.push(Attribute::new("error.type", CONNECTION_CLOSED)),
-        }
+        self.error_type(out);
+    }
+
+    fn error_type(&self, out: &mut Vec<Attribute>) {
+        let Some(failure) = self.error() else { return };
+        out.push(match failure {
+            Failure::Status(code) => Attribute::new("error.type", code.to_string()),
+            Failure::ConnectionClosed => Attribute::new("error.type", CONNECTION_CLOSED),
+            Failure::Reset(code) => Attribute::new("error.type", reset_name(code)),
+            Failure::Grpc(status) => Attribute::new("error.type", grpc::status_name(status)),
+        });
     }
 
     fn request(self, out: &mut Vec<Attribute>) {
@@ -158,10 +177,14 @@ impl Exchange<'_> {
     }
 
     fn error(&self) -> Option<Failure> {
+        if let Some(failure) = self.grpc_error() {
+            return Some(failure);
+        }
         let error_from = if self.kind == SpanKind::Server { 500 } else { 400 };
         match &self.response {
             Some((response, _)) if response.status >= error_from => Some(Failure::Status(response.status)),
             Some((_, end)) if !end.truncated => None,
+            _ if self.reset.is_some() => self.reset.map(Failure::Reset),
             _ => Some(Failure::ConnectionClosed),
         }
     }
@@ -172,6 +195,31 @@ impl Exchange<'_> {
 enum Failure {
     Status(u16),
     ConnectionClosed,
+    /// By an error code of HTTP/2.
+    Reset(u32),
+    /// By a status of gRPC.
+    Grpc(u8),
+}
+
+/// RFC 9113 section 7.
+fn reset_name(code: u32) -> &'static str {
+    const NAMES: [&str; 14] = [
+        "NO_ERROR",
+        "PROTOCOL_ERROR",
+        "INTERNAL_ERROR",
+        "FLOW_CONTROL_ERROR",
+        "SETTINGS_TIMEOUT",
+        "STREAM_CLOSED",
+        "FRAME_SIZE_ERROR",
+        "REFUSED_STREAM",
+        "CANCEL",
+        "COMPRESSION_ERROR",
+        "CONNECT_ERROR",
+        "ENHANCE_YOUR_CALM",
+        "INADEQUATE_SECURITY",
+        "HTTP_1_1_REQUIRED",
+    ];
+    usize::try_from(code).ok().and_then(|code| NAMES.get(code)).copied().unwrap_or("_OTHER")
 }
 
 /// A unix socket's name as `ss` shows it: `@` for the abstract namespace.

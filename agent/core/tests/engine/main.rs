@@ -1,6 +1,7 @@
 //! The engine on lists of system calls: what goes in is what the kernel programs write, what comes out are trees.
 
 mod flow;
+mod http2;
 mod loss;
 mod only_request;
 mod reuse;

@@ -4,6 +4,7 @@
 
 mod calls;
 mod driver;
+mod engine;
 #[path = "../http1/foreign.rs"]
 mod foreign;
 mod frames;

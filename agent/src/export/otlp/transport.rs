@@ -46,7 +46,7 @@ fn grpc(config: &OtlpConfig) -> Result<SpanExporter, ExportError> {
         .with_endpoint(&config.endpoint)
         .with_timeout(config.timeout)
         .with_retry_policy(RetryPolicy::disabled())
-        .with_metadata(MetadataMap::from_headers(header_map(config)));
+        .with_metadata(MetadataMap::from_headers(named(header_map(config))));
     if config.gzip {
         builder = builder.with_compression(Compression::Gzip);
     }
@@ -103,6 +103,12 @@ fn http_client(config: &OtlpConfig) -> Result<reqwest::Client, ExportError> {
     builder.build().map_err(|error| ExportError::Transport { reason: Failure::chain(&error) })
 }
 
+/// With the name that this exporter is known by.
+fn named(mut headers: HeaderMap) -> HeaderMap {
+    headers.extend(HeaderValue::from_str(user_agent()).map(|value| (USER_AGENT, value)).ok());
+    headers
+}
+
 /// Checked where they were parsed; what is not a header here was not one there.
 fn header_map(config: &OtlpConfig) -> HeaderMap {
     let header = |(name, value): &(String, String)| {
@@ -120,7 +126,7 @@ fn read(path: &Path) -> Result<Vec<u8>, ExportError> {
 #[async_trait::async_trait]
 impl HttpClient for ObservedClient {
     async fn send_bytes(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        request.headers_mut().extend(HeaderValue::from_str(user_agent()).map(|value| (USER_AGENT, value)).ok());
+        *request.headers_mut() = named(core::mem::take(request.headers_mut()));
         self.counters.add(Counter::Bytes, request.body().len() as u64);
         let answer = self.client.send_bytes(request).await;
         let failure = match &answer {

@@ -75,6 +75,13 @@ fn list_side(decoder: &mut Decoder, header: Header, payload: &[u8]) -> Option<Op
     if head.is_valid() { Some(head.side()) } else { None }
 }
 
+/// See [`super::Http2::may_be_frames`].
+pub(super) fn are_frames(bytes: &[u8], whole: bool) -> bool {
+    let mut frames = Frames { rest: bytes };
+    let count = frames.by_ref().count();
+    frames.are_all(count, whole)
+}
+
 /// See [`super::Http2::resync`].
 pub(super) fn goes_on(side: Side, bytes: &[u8], whole: bool, streams: &Streams) -> bool {
     let mut frames = Frames { rest: bytes };

@@ -21,7 +21,7 @@ fn exchange(kind: SpanKind, request: HttpRequest, status: u16) -> Exchange<'stat
         SpanKind::Client => Ends::Inet { local: CLIENT, remote: SERVER },
     };
     let response = Some((HttpResponse { status, version: "1.1", ..HttpResponse::default() }, end(20, false)));
-    Exchange { kind, request, request_end: end(10, false), response, tls: None, ends }
+    Exchange { kind, request, request_end: end(10, false), response, reset: None, tls: None, ends }
 }
 
 fn server(target: &str, host: &str) -> BTreeMap<String, String> {

@@ -1,6 +1,7 @@
 //! The URL of a request, from its target and its `Host` (RFC 9112 section 3.3), without what is private in it.
 
 use crate::limits::cut_attribute;
+use crate::protocol::http2::UNKNOWN;
 use alloc::format;
 use alloc::string::String;
 
@@ -29,7 +30,7 @@ impl<'a> Url<'a> {
             let url = Self::with_path(authority, rest, scheme);
             return Self { path: url.path.filter(|path| !path.is_empty()).or(Some("/")), ..url };
         }
-        match target.starts_with('/') || target == "*" {
+        match target.starts_with('/') || target == "*" || target == UNKNOWN {
             true => Self::with_path(host, target, scheme),
             false => Self { path: None, query: None, ..Self::with_path(target, "", scheme) },
         }
@@ -65,6 +66,9 @@ impl<'a> Url<'a> {
                 let (address, port) = server();
                 push_authority(&mut url, address.as_deref().unwrap_or("localhost"), port);
             }
+        }
+        if self.path == Some(UNKNOWN) {
+            url.push('/');
         }
         url.push_str(self.path.filter(|path| *path != "*").unwrap_or(""));
         if let Some(query) = self.query {

@@ -1,0 +1,169 @@
+//! What is different on a connection that has many exchanges at once.
+
+use super::{Connection, Origin, Protocol, Signal, opposite};
+use crate::event::Data;
+use crate::limits::STREAM_SILENT_NS;
+use crate::protocol::http1::Http1;
+use crate::protocol::http2::Http2;
+use crate::protocol::{Advance, Input, ProtocolConfig, Side, Sniff, StreamStep};
+use crate::stream::{Mark, Sync};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use autospan_abi::Trail;
+
+/// Bytes that a server may send before the preface of its client has come.
+const SETTINGS_BYTES_MAX: usize = 512;
+
+impl Protocol {
+    /// It is known, and followed.
+    pub(super) fn is_spoken(&self) -> bool {
+        matches!(self, Self::Http1(_) | Self::Http2(_))
+    }
+
+    pub(super) fn advance(&mut self, side: Side, input: Input<'_>, config: &ProtocolConfig) -> Option<Advance> {
+        match self {
+            Self::Http1(parser) => Some(parser.advance(side, input, config)),
+            Self::Http2(parser) => Some(parser.advance(side, input, config)),
+            Self::Unknown | Self::Opaque => None,
+        }
+    }
+
+    /// The next boundary in the midst of a call: frames are looked for at its first byte only.
+    pub(super) fn resync(&self, side: Side, bytes: &[u8]) -> Option<usize> {
+        if let Self::Http1(_) = self { Http1::resync(side, bytes) } else { None }
+    }
+
+    pub(super) fn assume_request(&mut self) {
+        match self {
+            Self::Http1(parser) => parser.assume_request(),
+            Self::Http2(parser) => parser.assume_request(),
+            Self::Unknown | Self::Opaque => {}
+        }
+    }
+}
+
+impl Connection {
+    /// Bytes of header tables.
+    pub(crate) fn table_bytes(&self) -> usize {
+        if let Protocol::Http2(parser) = &self.protocol { parser.held_bytes() } else { 0 }
+    }
+
+    /// Forgets header tables: what refers to them will be unknown.
+    pub(crate) fn forget_tables(&mut self) {
+        if let Protocol::Http2(parser) = &mut self.protocol {
+            parser.forget_tables();
+        }
+    }
+
+    // === recognition ===
+
+    /// `start`: what is known of the stream's bytes up to and with this record's.
+    pub(super) fn recognise_http2(&mut self, data: &Data<'_>, start: &[u8], out: &mut Vec<Signal>) -> bool {
+        if Http2::sniff(start) == Sniff::Yes {
+            self.speaks(Protocol::Http2(Box::default()), data.direction, out);
+            let other = self.direction_stream(opposite(data.direction));
+            // A server's first frames wait there.
+            if !other.is_unused() && other.pending.is_empty() {
+                other.abandon();
+            }
+            out.push(Signal::Multiplexed { joined: false });
+            return true;
+        }
+        let fresh = self.connect_seen && self.inbound.is_unused() && self.outbound.is_unused();
+        if fresh || !self.direction_stream(data.direction).pending.is_empty() {
+            return false;
+        }
+        let Some(side) = Http2::sniff_middle(data.head, data.head.len() == data.total as usize) else { return false };
+        let request_direction = if side == Side::Request { data.direction } else { opposite(data.direction) };
+        self.speaks(Protocol::Http2(Box::new(Http2::in_the_middle())), request_direction, out);
+        // Wherever the other one is, it is not at its start.
+        self.direction_stream(opposite(data.direction)).abandon();
+        out.push(Signal::Multiplexed { joined: true });
+        true
+    }
+
+    /// Looks for a frame at the first byte of a call.
+    pub(super) fn search_frames(
+        &mut self,
+        side: Side,
+        bytes: &[u8],
+        whole: bool,
+        mark: &Mark,
+        out: &mut Vec<Signal>,
+    ) -> bool {
+        let starts = self.stream(side).cursor == mark.position;
+        let Protocol::Http2(parser) = &self.protocol else { return false };
+        if starts && parser.resync(side, bytes, whole) {
+            self.resume(side, mark, out);
+            return true;
+        }
+        self.stream(side).advance(bytes.len() as u64);
+        false
+    }
+
+    pub(super) fn resume_frames(&mut self, side: Side, mark: &Mark) {
+        let Protocol::Http2(parser) = &mut self.protocol else { return };
+        parser.restart(side);
+        if !parser.is_idle() {
+            self.silent_since = Some(mark.at);
+        }
+    }
+
+    // === streams ===
+
+    pub(super) fn stream_step(
+        &mut self,
+        side: Side,
+        stream: u32,
+        step: StreamStep,
+        consumed: u64,
+        mark: &Mark,
+        out: &mut Vec<Signal>,
+    ) {
+        out.push(match step {
+            StreamStep::Request(head) => {
+                let (origin, token) = self.origin(side, consumed, mark);
+                // Whoever wrote it may have written it for another.
+                let origin = Origin { cause: 0, trail: Trail::Thread, ..origin };
+                Signal::StreamRequest { stream, head, origin, token }
+            }
+            step => Signal::Stream { stream, step, at: mark.at, token: mark.token },
+        });
+    }
+
+    pub(super) fn give_up_silent(&mut self, now: u64, out: &mut Vec<Signal>) {
+        let Some(since) = self.silent_since else { return };
+        if since.saturating_add(STREAM_SILENT_NS) < now {
+            self.silent_since = None;
+            self.lose_silent(out);
+        }
+    }
+
+    fn lose_silent(&mut self, out: &mut Vec<Signal>) {
+        let Protocol::Http2(parser) = &mut self.protocol else { return };
+        out.extend(parser.give_up_silent().into_iter().map(|stream| Signal::StreamLost { stream }));
+    }
+
+    /// Nothing more will come. A response that was lost is not one that never came.
+    pub(super) fn streams_closed(&mut self, out: &mut Vec<Signal>) {
+        let lost = [self.inbound.sync, self.outbound.sync].contains(&Sync::Searching);
+        if let Protocol::Http2(parser) = &mut self.protocol
+            && lost
+        {
+            parser.restart(Side::Response);
+        }
+        self.lose_silent(out);
+    }
+}
+
+/// May a server's SETTINGS be waiting for the client's preface?
+pub(super) fn may_be_settings(kept: &[u8], data: &Data<'_>) -> bool {
+    let start = if kept.is_empty() { data.head } else { kept };
+    let whole = data.head.len() == data.total as usize;
+    whole && kept.len() + data.head.len() <= SETTINGS_BYTES_MAX && Http2::may_be_settings(start)
+}
+
+/// Frames that do not tell whose they are.
+pub(super) fn may_be_frames(data: &Data<'_>) -> bool {
+    Http2::may_be_frames(data.head, data.head.len() == data.total as usize)
+}

@@ -1,0 +1,143 @@
+//! Connections with many exchanges at once: from signals to exchanges, by stream.
+
+use super::{Engine, Output};
+use crate::causality::ExchangeId;
+use crate::connection::Origin;
+use crate::counter::Counter;
+use crate::engine::Timer;
+use crate::exchange::Exchange;
+use crate::protocol::{RequestHead, ResponseHead, Side, StreamStep};
+use crate::span::SpanKind;
+use alloc::boxed::Box;
+use autospan_abi::{Policy, Role};
+
+impl Engine {
+    /// Every frame's header must be seen, wherever it is in a call.
+    pub(super) fn multiplexed(&mut self, connection: u64, joined: bool) {
+        let Some(link) = self.links.get(&connection) else { return };
+        let (role, tgid) = (link.connection.role, link.connection.tgid);
+        self.outputs.push_back(Output::Policy { connection, policy: Policy::full(role) });
+        if role == Role::Client
+            && let Some(process) = self.process(tgid)
+        {
+            process.multiplexes = true;
+        }
+        if joined {
+            self.count(Counter::Http2Joined);
+            // What is in flight was not seen.
+            self.uncertain(connection, self.now);
+        }
+    }
+
+    pub(super) fn stream_request(
+        &mut self,
+        connection: u64,
+        stream: u32,
+        head: Box<RequestHead>,
+        origin: Origin,
+        token: u64,
+    ) {
+        let RequestHead::Http(request) = &*head;
+        self.add(Counter::UnknownNames, u64::from(!request.is_known()));
+        let Some(link) = self.links.get_mut(&connection) else { return };
+        if self.exchanges.is_full(&head) {
+            return self.count(Counter::DroppedTableFull);
+        }
+        let id = self.exchanges.next_id();
+        let replaced = link.streams.insert(stream, id);
+        let kind = if link.connection.role == Role::Server { SpanKind::Server } else { SpanKind::Client };
+        let mut exchange = Exchange::new(id, &link.connection, kind, head, origin);
+        exchange.join = exchange.join.map(|key| key.of_stream(stream));
+        match kind {
+            SpanKind::Client => self.client_request(exchange),
+            SpanKind::Server => {
+                self.exchanges.insert(exchange);
+                self.exchanges.bind_head(token, id);
+                // Whoever read it need not work on it, nor on it alone.
+                self.exchanges.doubt(token);
+                self.in_flight(origin, id);
+            }
+        }
+        self.start_timer(origin.at, Timer::Decide(id));
+        replaced.into_iter().for_each(|id| self.drop_exchange(id));
+    }
+
+    pub(super) fn stream_step(&mut self, connection: u64, stream: u32, step: StreamStep, at: u64, token: u64) {
+        match step {
+            StreamStep::Orphan => return self.orphan(connection, at),
+            StreamStep::RequestsLost(n) => {
+                self.add(Counter::DroppedRequestLost, n as u64);
+                return self.uncertain(connection, self.now);
+            }
+            _ => {}
+        }
+        let Some(id) = self.stream(connection, stream) else {
+            return self.add(Counter::DroppedMalformed, u64::from(step == StreamStep::Malformed));
+        };
+        let exchange = self.exchanges.get_mut(id);
+        match step {
+            StreamStep::Data => self.stream_data(id, token),
+            StreamStep::Response(head) => self.stream_response(id, head),
+            StreamStep::Trailers { grpc_status } => self.stream_trailers(id, grpc_status),
+            StreamStep::End(Side::Request, end) => {
+                exchange.into_iter().for_each(|exchange| exchange.request_end = end);
+            }
+            StreamStep::End(Side::Response, end) => {
+                exchange.into_iter().for_each(|exchange| exchange.response_end = end);
+                self.end_stream(connection, stream, at);
+            }
+            StreamStep::Reset { code } => {
+                exchange.into_iter().for_each(|exchange| exchange.reset = Some(code));
+                self.end_stream(connection, stream, at);
+            }
+            StreamStep::Malformed => {
+                self.count(Counter::DroppedMalformed);
+                self.drop_stream(connection, stream);
+            }
+            StreamStep::Request(_) | StreamStep::Orphan | StreamStep::RequestsLost(_) => {}
+        }
+    }
+
+    /// Nothing was heard of it since a loss.
+    pub(super) fn stream_lost(&mut self, connection: u64, stream: u32) {
+        if self.stream(connection, stream).is_some() {
+            self.count(Counter::DroppedResponseLost);
+            self.drop_stream(connection, stream);
+        }
+    }
+
+    fn stream(&self, connection: u64, stream: u32) -> Option<ExchangeId> {
+        self.links.get(&connection)?.streams.get(&stream).copied()
+    }
+
+    fn stream_data(&mut self, id: ExchangeId, token: u64) {
+        if token != 0 && self.exchanges.get(id).is_some_and(|exchange| exchange.kind == SpanKind::Server) {
+            self.exchanges.bind_body(token, id);
+            self.exchanges.doubt(token);
+        }
+    }
+
+    fn stream_response(&mut self, id: ExchangeId, head: Box<ResponseHead>) {
+        if let Some(exchange) = self.exchanges.get_mut(id) {
+            exchange.response = Some(head);
+        }
+    }
+
+    fn stream_trailers(&mut self, id: ExchangeId, status: Option<u8>) {
+        let response = self.exchanges.get_mut(id).and_then(|exchange| exchange.response.as_deref_mut());
+        if let Some(ResponseHead::Http(response)) = response {
+            response.grpc_status = status;
+            response.grpc |= status.is_some();
+        }
+    }
+
+    fn end_stream(&mut self, connection: u64, stream: u32, at: u64) {
+        let id = self.links.get_mut(&connection).and_then(|link| link.streams.remove(&stream));
+        id.into_iter().for_each(|id| self.close(id, at));
+    }
+
+    fn drop_stream(&mut self, connection: u64, stream: u32) {
+        let id = self.links.get_mut(&connection).and_then(|link| link.streams.remove(&stream));
+        id.into_iter().for_each(|id| self.drop_exchange(id));
+    }
+}

@@ -1,0 +1,339 @@
+//! Connections with many exchanges at once.
+
+use crate::world::{Conn, World, text};
+use crate::{OK, get};
+use autospan_abi::{Direction, PolicyMode, Trail};
+use autospan_core::fact::Threads;
+use autospan_core::span::{Status, Value};
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
+const ACK: &[u8] = b"\0\0\0\x04\x01\0\0\0\0";
+const END_STREAM: u8 = 1;
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = (payload.len() as u32).to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// A name and value of at most 126 bytes, not to be indexed.
+fn literal(name: &str, value: &str) -> Vec<u8> {
+    [&[0, name.len() as u8], name.as_bytes(), &[value.len() as u8], value.as_bytes()].concat()
+}
+
+fn headers(flags: u8, stream: u32, fields: &[(&str, &str)]) -> Vec<u8> {
+    let block: Vec<_> = fields.iter().flat_map(|(name, value)| literal(name, value)).collect();
+    frame(1, 4 | flags, stream, &block)
+}
+
+fn h2_get(stream: u32, path: &str) -> Vec<u8> {
+    headers(END_STREAM, stream, &[(":method", "GET"), (":scheme", "http"), (":path", path), (":authority", "shop")])
+}
+
+fn h2_ok(stream: u32) -> Vec<u8> {
+    [headers(0, stream, &[(":status", "200")]), frame(0, END_STREAM, stream, b"ok")].concat()
+}
+
+trait Bytes {
+    fn read_bytes(&mut self, tid: u32, connection: Conn, bytes: &[u8]);
+    fn write_bytes(&mut self, tid: u32, connection: Conn, bytes: &[u8]);
+    /// What both ends of a connection say first.
+    fn begin(&mut self, tid: u32, client: Option<Conn>, server: Option<Conn>);
+}
+
+impl Bytes for World {
+    fn read_bytes(&mut self, tid: u32, connection: Conn, bytes: &[u8]) {
+        self.transfer(tid, connection, Direction::Inbound, bytes, bytes.len());
+    }
+
+    fn write_bytes(&mut self, tid: u32, connection: Conn, bytes: &[u8]) {
+        self.transfer(tid, connection, Direction::Outbound, bytes, bytes.len());
+    }
+
+    fn begin(&mut self, tid: u32, client: Option<Conn>, server: Option<Conn>) {
+        client.into_iter().for_each(|client| self.write_bytes(tid, client, PREFACE));
+        server.into_iter().for_each(|server| self.read_bytes(tid, server, PREFACE));
+        server.into_iter().for_each(|server| self.write_bytes(tid, server, &[SETTINGS, ACK].concat()));
+        client.into_iter().for_each(|client| self.read_bytes(tid, client, &[SETTINGS, ACK].concat()));
+    }
+}
+
+/// Three streams at once, whose heads come in one call and whose answers come in another order, seen at both ends.
+fn joined(mut world: World) -> String {
+    world.begin(100, Some(20), Some(30));
+    let requests = [h2_get(1, "/a"), h2_get(3, "/b"), h2_get(5, "/c")].concat();
+    world.write_bytes(100, 20, &requests);
+    world.read_bytes(200, 30, &requests);
+    for stream in [5, 1, 3] {
+        world.write_bytes(200, 30, &h2_ok(stream));
+        world.read_bytes(100, 20, &h2_ok(stream));
+    }
+    world.trees()
+}
+
+#[test]
+fn streams_at_once_are_spans_and_their_two_ends_are_joined() {
+    let mut world = World::new();
+    world.client(1, 20, 40_000);
+    world.server(2, 30, 40_000);
+    let pair = |path| format!("client GET {path} 200 [no_request]\n  server GET {path} 200 [join]\n");
+    let expected = pair("/a") + &pair("/b") + &pair("/c");
+    assert_eq!(joined(world), expected, "by sequence number");
+    let mut world = World::new();
+    world.tls_client(1, 20, 40_000);
+    world.tls_server(2, 30, 40_000);
+    assert_eq!(joined(world), expected, "inside TLS, by stream");
+}
+
+#[test]
+fn nothing_is_skipped_on_a_connection_of_frames() {
+    let mut world = World::new();
+    world.server(1, 10, 50_000);
+    world.begin(100, None, Some(10));
+    assert!(world.policies.iter().any(|(id, policy)| *id == 10 && policy.mode == PolicyMode::Full as u32));
+}
+
+#[test]
+fn calls_of_a_process_with_several_streams_have_no_parent_whoever_makes_them() {
+    for trail in [Trail::Thread, Trail::Task, Trail::Turn, Trail::Reuse] {
+        let mut world = World::new();
+        world.trail = trail;
+        world.process(1, Threads::Owned);
+        world.server(1, 10, 50_000);
+        world.client(1, 20, 40_000);
+        world.begin(100, None, Some(10));
+        world.read_bytes(100, 10, &h2_get(1, "/one"));
+        world.read_bytes(100, 10, &h2_get(3, "/two"));
+        world.write(100, 20, &get("/back"));
+        world.read(100, 20, OK);
+        world.write_bytes(100, 10, &[h2_ok(3), h2_ok(1)].concat());
+        let trees = world.trees();
+        assert_eq!(world.spans.len(), 3, "{trees}");
+        assert!(world.spans.iter().all(|span| span.parent.is_none()), "{trail:?}: {trees}");
+    }
+}
+
+#[test]
+fn calls_on_a_shared_connection_are_nobody_s() {
+    for trail in [Trail::Thread, Trail::Task, Trail::Turn, Trail::Reuse] {
+        let mut world = World::new();
+        world.process(1, Threads::Owned);
+        world.server(1, 10, 50_000);
+        world.server(1, 11, 50_001);
+        world.client(1, 20, 40_000);
+        world.begin(100, Some(20), None);
+        world.trail = trail;
+        world.read(100, 10, &get("/one"));
+        world.read(101, 11, &get("/two"));
+        // The second thread writes for both.
+        world.write_bytes(101, 20, &[h2_get(1, "/for-one"), h2_get(3, "/for-two")].concat());
+        world.read_bytes(101, 20, &[h2_ok(1), h2_ok(3)].concat());
+        world.write(100, 10, OK);
+        world.write(101, 11, OK);
+        let trees = world.trees();
+        assert_eq!(world.spans.len(), 4, "{trees}");
+        assert!(world.spans.iter().all(|span| span.parent.is_none()), "{trail:?}: {trees}");
+    }
+}
+
+/// The kernel side takes whoever reads an answer for one who works on what was asked last.
+#[test]
+fn whoever_reads_an_answer_from_a_shared_connection_may_work_for_another() {
+    for trail in [Trail::Thread, Trail::Turn, Trail::Reuse] {
+        let mut world = World::new();
+        world.process(1, Threads::Owned);
+        world.server(1, 10, 50_000);
+        world.server(1, 11, 50_001);
+        world.client(1, 20, 40_000);
+        world.client(1, 21, 40_001);
+        world.begin(100, Some(20), None);
+        world.trail = trail;
+        world.read(100, 10, &get("/one"));
+        world.read(101, 11, &get("/two"));
+        world.write_bytes(100, 20, &h2_get(1, "/for-one"));
+        world.write_bytes(101, 20, &h2_get(3, "/for-two"));
+        world.read_bytes(100, 20, &h2_ok(1));
+        world.write(100, 21, &get("/then-one"));
+        world.read(100, 21, OK);
+        world.write(100, 10, OK);
+        world.write(101, 11, OK);
+        let trees = world.trees();
+        assert!(trees.contains("/then-one"), "{trees}");
+        let wrong = world.spans.iter().filter(|span| span.parent.is_some()).count();
+        assert_eq!(wrong, 0, "{trail:?}: {trees}");
+    }
+}
+
+#[test]
+fn a_server_may_speak_first_and_a_preface_come_in_pieces() {
+    let mut world = World::new();
+    world.server(1, 10, 50_000);
+    world.write_bytes(100, 10, SETTINGS);
+    world.write_bytes(100, 10, &frame(8, 0, 0, &[0, 1, 0, 0]));
+    world.read_bytes(100, 10, &PREFACE[..5]);
+    world.read_bytes(100, 10, &PREFACE[5..20]);
+    world.read_bytes(100, 10, &PREFACE[20..]);
+    world.read_bytes(100, 10, &h2_get(1, "/a"));
+    world.write_bytes(100, 10, &[ACK, &h2_ok(1)].concat());
+    assert_eq!(world.trees(), "server GET /a 200 [entry]\n");
+    assert_eq!(world.counter("stream.desyncs"), 0);
+}
+
+#[test]
+fn a_connection_is_joined_in_the_middle_with_names_that_are_known_or_said_to_be_unknown() {
+    // Entry 62 is one that nobody saw; the literal becomes one.
+    let known = [&[0x82, 0x86][..], &[0x44, 4], b"/new", &[0xbf]].concat();
+    let mut world = World::new();
+    world.server(1, 10, 50_000);
+    world.read_bytes(100, 10, &frame(1, 5, 2_001, &[0x82, 0x86, 0xbe, 0xbf]));
+    world.write_bytes(100, 10, &frame(1, 5, 2_001, &[0x88]));
+    world.read_bytes(100, 10, &frame(1, 5, 2_003, &known));
+    world.write_bytes(100, 10, &frame(1, 5, 2_003, &[0xc0]));
+    world.read_bytes(100, 10, &frame(1, 5, 2_005, &[0x82, 0x86, 0xbe, 0xc0]));
+    world.write_bytes(100, 10, &frame(1, 5, 2_005, &[0x88]));
+    let expected = "server GET <unknown> 200 [entry]\nserver GET /new - [entry]\nserver GET /new 200 [entry]\n";
+    assert_eq!(world.trees(), expected);
+    assert_eq!((world.counter("connections.http2_joined"), world.counter("http2.unknown_names")), (1, 1));
+}
+
+#[test]
+fn frames_that_tell_nothing_do_not_end_the_wait_for_those_that_do() {
+    let mut world = World::new();
+    world.server(1, 10, 50_000);
+    for _ in 0..10 {
+        world.read_bytes(100, 10, &frame(6, 0, 0, &[1; 8]));
+        world.write_bytes(100, 10, &frame(6, 1, 0, &[1; 8]));
+    }
+    world.read_bytes(100, 10, &h2_get(77, "/a"));
+    world.write_bytes(100, 10, &h2_ok(77));
+    assert_eq!(world.trees(), "server GET /a 200 [entry]\n");
+}
+
+#[test]
+fn every_request_is_a_span_or_a_counted_loss() {
+    let mut world = World::new();
+    world.server(1, 10, 50_000);
+    world.begin(100, None, Some(10));
+    for n in 0..60u32 {
+        let stream = 2 * n + 1;
+        world.lossy = n % 10 == 3;
+        world.read_bytes(100, 10, &h2_get(stream, &format!("/{n}")));
+        world.lossy = n % 10 == 5;
+        world.write_bytes(100, 10, &h2_ok(stream));
+        world.lossy = false;
+    }
+    world.close(10);
+    let trees = world.trees();
+    let (requests, responses) = (world.counter("dropped.request_lost"), world.counter("dropped.response_lost"));
+    assert_eq!((requests, responses), (6, 6), "{trees}");
+    assert_eq!(world.spans.len() as u64 + requests + responses, 60, "{trees}");
+    assert!(!trees.contains(" - "), "all that is left has its answer: {trees}");
+}
+
+#[test]
+fn payload_that_was_not_copied_is_no_loss() {
+    let mut world = World::new();
+    world.server(1, 10, 50_000);
+    world.begin(100, None, Some(10));
+    let head = headers(0, 1, &[(":method", "POST"), (":scheme", "http"), (":path", "/up")]);
+    world.read_bytes(100, 10, &head);
+    let data = frame(0, END_STREAM, 1, &vec![b'x'; 16_000]);
+    world.transfer(100, 10, Direction::Inbound, &data[..1_000], data.len());
+    world.read_bytes(100, 10, &h2_get(3, "/next"));
+    world.write_bytes(100, 10, &[h2_ok(1), h2_ok(3)].concat());
+    assert_eq!(world.trees(), "server POST /up 200 [entry]\nserver GET /next 200 [entry]\n");
+    let up = world.spans.iter().find(|span| span.name == "POST").expect("a span");
+    assert_eq!(up.attribute("http.request.body.size"), Some(&Value::Int(16_000)));
+    assert_eq!(world.counter("stream.desyncs"), 0);
+}
+
+#[test]
+fn a_connection_that_breaks_the_protocol_is_given_up_with_its_reason() {
+    let cases = [
+        (frame(0, 0, 0, b"x"), "connections.http2_protocol"),
+        (frame(6, 0, 0, b"x"), "connections.http2_frame_size"),
+        (frame(1, 5, 3, &[0x80]), "connections.http2_compression"),
+        (frame(1, 0, 3, &[0x82]).repeat(1), "connections.http2_head_too_long"),
+    ];
+    for (bytes, counter) in cases {
+        let mut world = World::new();
+        world.server(1, 10, 50_000);
+        world.begin(100, None, Some(10));
+        world.read_bytes(100, 10, &h2_get(1, "/a"));
+        world.write_bytes(100, 10, &h2_ok(1));
+        world.read_bytes(100, 10, &bytes);
+        for _ in 0..100 {
+            world.read_bytes(100, 10, &frame(9, 0, 3, &[]));
+        }
+        assert_eq!(world.trees(), "server GET /a 200 [entry]\n");
+        assert_eq!(world.counter(counter), 1, "{counter}");
+        assert!(world.policies.iter().any(|(id, policy)| *id == 10 && policy.mode == PolicyMode::Ignore as u32));
+    }
+}
+
+fn grpc_request(stream: u32, path: &str) -> Vec<u8> {
+    let fields = [(":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "shop:50051")];
+    let grpc = [("content-type", "application/grpc"), ("te", "trailers")];
+    let message = frame(0, END_STREAM, stream, b"\0\0\0\0\0");
+    [headers(0, stream, &[fields.as_slice(), &grpc].concat()), message].concat()
+}
+
+fn grpc_answer(stream: u32, status: &str) -> Vec<u8> {
+    let head = headers(0, stream, &[(":status", "200"), ("content-type", "application/grpc")]);
+    [head, headers(END_STREAM, stream, &[("grpc-status", status)])].concat()
+}
+
+#[test]
+fn grpc_has_the_attributes_of_rpc() {
+    let mut world = World::new();
+    world.server(1, 10, 50_000);
+    world.client(2, 20, 40_000);
+    world.begin(100, Some(20), None);
+    world.begin(100, None, Some(10));
+    for (stream, status) in [(1, "0"), (3, "5"), (5, "14")] {
+        let path = format!("/shop.Cart/Take{status}");
+        world.read_bytes(100, 10, &grpc_request(stream, &path));
+        world.write_bytes(100, 10, &grpc_answer(stream, status));
+        world.write_bytes(200, 20, &grpc_request(stream, &path));
+        world.read_bytes(200, 20, &grpc_answer(stream, status));
+    }
+    world.write_bytes(200, 20, &grpc_request(7, "/shop.Cart/Cancelled"));
+    world.write_bytes(200, 20, &frame(3, 0, 7, &[0, 0, 0, 8]));
+    world.settle();
+    let seen: Vec<_> = world
+        .spans
+        .iter()
+        .map(|span| {
+            let value = |key| text(span, key).unwrap_or("-").to_owned();
+            let failed = if span.status == Status::Unset { "" } else { " error" };
+            format!(
+                "{:?} {} {} {}{failed}",
+                span.kind,
+                span.name,
+                value("rpc.response.status_code"),
+                value("error.type")
+            )
+        })
+        .collect();
+    let expected = [
+        "Server shop.Cart/Take0 OK -",
+        "Client shop.Cart/Take0 OK -",
+        "Server shop.Cart/Take5 NOT_FOUND -",
+        "Client shop.Cart/Take5 NOT_FOUND NOT_FOUND error",
+        "Server shop.Cart/Take14 UNAVAILABLE UNAVAILABLE error",
+        "Client shop.Cart/Take14 UNAVAILABLE UNAVAILABLE error",
+        "Client shop.Cart/Cancelled - CANCEL error",
+    ];
+    let mut seen = seen;
+    seen.sort();
+    let mut expected = expected.map(str::to_owned);
+    expected.sort();
+    assert_eq!(seen, expected);
+    for span in &world.spans {
+        assert_eq!(text(span, "rpc.system.name"), Some("grpc"));
+        assert_eq!(text(span, "rpc.method"), Some(&*span.name));
+        assert_eq!(text(span, "server.address"), Some("shop"));
+        assert_eq!(span.attribute("server.port"), Some(&Value::Int(50_051)));
+        assert_eq!(span.attribute("http.request.method"), None);
+    }
+}

@@ -290,7 +290,7 @@ impl Engine {
 
     fn data(&mut self, at: u64, tgid: u32, tid: u32, data: &Data<'_>) {
         let Some(link) = self.links.get_mut(&data.connection) else {
-            return self.count(Counter::RecordsUnknownConnection);
+            return self.unknown_connection(tgid, at);
         };
         link.touched = true;
         self.pending_bytes -= link.connection.pending_bytes();
@@ -307,6 +307,14 @@ impl Engine {
         self.table_bytes += link.connection.table_bytes();
         self.add(Counter::DroppedBuffersFull, u64::from(full));
         self.settle_signals(data.connection, at);
+    }
+
+    /// Its opening was lost: whatever is on it, nobody sees.
+    fn unknown_connection(&mut self, tgid: u32, at: u64) {
+        self.count(Counter::RecordsUnknownConnection);
+        if let Some(process) = self.processes.get_mut(&tgid) {
+            process.lost(at);
+        }
     }
 
     /// Works off what a connection just said.

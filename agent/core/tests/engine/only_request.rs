@@ -120,3 +120,18 @@ fn after_a_loss_nothing_is_linked_for_a_while() {
     request(&mut world);
     assert_eq!(world.trees().matches(OF_THE_ONE).count(), 1);
 }
+
+#[test]
+fn requests_on_a_connection_whose_opening_was_lost_silence_it() {
+    let mut world = world(Threads::Multiplexed);
+    (0..SEEN_FIRST).for_each(|_| request(&mut world));
+    world.lossy = true;
+    world.server(1, 11, 50_001);
+    world.lossy = false;
+    world.read(104, 11, &get("/unseen"));
+    request(&mut world);
+    assert_eq!(world.trees().matches(OF_THE_ONE).count(), 0);
+    world.settle();
+    request(&mut world);
+    assert_eq!(world.trees().matches(OF_THE_ONE).count(), 1);
+}

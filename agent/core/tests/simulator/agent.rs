@@ -5,6 +5,7 @@ use crate::plan::Model;
 use autospan_abi::Policy;
 use autospan_core::engine::{Engine, EngineConfig, Output};
 use autospan_core::fact::{Fact, Threads};
+use autospan_core::limits::EXIT_AWAITED_NS;
 use autospan_core::span::SpanKind;
 use std::collections::HashMap;
 
@@ -59,7 +60,8 @@ impl Agent {
     }
 
     pub(crate) fn finish(mut self, origins: HashMap<(u64, u64), (usize, SpanKind)>) -> Session {
-        self.take(&[], self.now + 1_000_000_000);
+        // Everything has settled, even what waited for a thread to end.
+        self.take(&[], self.now + EXIT_AWAITED_NS + 1_000_000_000);
         Session { origins, ..self.session }
     }
 

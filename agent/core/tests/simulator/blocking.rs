@@ -196,6 +196,9 @@ impl App {
                     Step::Call(request) => self.call(runner, request).await,
                     Step::Together(requests) => self.together(runner, requests).await,
                     Step::Background(request) => drop(self.elsewhere(runner, vec![request])),
+                    Step::Offload(requests) if self.has_throwaway_threads() => {
+                        self.on_throwaway_thread(runner, requests).await;
+                    }
                     Step::Offload(requests) => self.finished(&self.elsewhere(runner, requests)).await,
                     Step::Sleep(ns) => self.world.clock.sleep(ns).await,
                 }
@@ -230,6 +233,19 @@ impl App {
             told.1.ring(&app.world.clock);
         });
         done
+    }
+
+    fn has_throwaway_threads(&self) -> bool {
+        !self.has_tasks() && self.world.plan.services[self.index].makes_threads
+    }
+
+    /// Calls on a thread that is made for them and ends with them.
+    async fn on_throwaway_thread(self: &Rc<Self>, runner: Runner, requests: Vec<usize>) {
+        let made = Runner { who: self.world.spawn_thread(self.index, runner.who) };
+        for request in requests {
+            self.call(made, request).await;
+        }
+        self.world.kernel(|kernel| kernel.thread_exited(made.who));
     }
 
     async fn finished(&self, done: &Rc<(Cell<bool>, Bell)>) {
@@ -275,7 +291,7 @@ impl App {
 
     fn child_of(&self, maker: Runner) -> Runner {
         if !self.has_tasks() {
-            return self.unborn();
+            return Runner { who: self.world.spawn_thread(self.index, maker.who) };
         }
         Runner { who: Who { task: self.task_of(maker), ..maker.who } }
     }
@@ -295,7 +311,7 @@ impl App {
             return self.child_of(maker);
         }
         let free = self.free_workers.borrow_mut().pop();
-        let who = free.unwrap_or_else(|| self.world.new_thread(self.index));
+        let who = free.unwrap_or_else(|| self.world.spawn_thread(self.index, maker.who));
         if matches!(self.model, Model::Threads | Model::Pool { followed: true }) {
             let item = self.world.new_task();
             self.world.kernel(|kernel| kernel.python_queue_put(maker.who, item));

@@ -346,11 +346,11 @@ impl Loop {
             }
             return;
         }
-        let context = self.copy_of(task);
-        self.world.kernel(|kernel| kernel.python_queue_put(self.who(task), item));
+        let (context, maker) = (self.copy_of(task), self.who(task));
+        self.world.kernel(|kernel| kernel.python_queue_put(maker, item));
         self.world.clock.spawn(async move {
             let free = this.free_workers.borrow_mut().pop();
-            let thread = free.unwrap_or_else(|| this.world.new_thread(this.index));
+            let thread = free.unwrap_or_else(|| this.world.spawn_thread(this.index, maker));
             let worker = Who { task: context, ..thread };
             this.world.kernel(|kernel| kernel.python_queue_got(thread, item));
             this.world.kernel(|kernel| kernel.python_context_entered(worker, context));

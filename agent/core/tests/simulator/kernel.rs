@@ -64,6 +64,21 @@ impl Carrier {
         Self { cause: Cause { own: false, ..self.cause }, ..self }
     }
 
+    /// The same in a later turn: whoever waited for the connection of this one has it by then.
+    fn in_later_turn(self) -> Self {
+        Self { sock: 0, ..self.handed_on() }
+    }
+
+    /// The same, in the hands of a thread that is made.
+    fn spawned(self) -> Self {
+        let trail = match self.cause.trail {
+            Trail::Thread | Trail::Spawned => Trail::Spawned,
+            Trail::Task | Trail::SpawnedByTask => Trail::SpawnedByTask,
+            Trail::Turn | Trail::Reuse => return Self::default(),
+        };
+        Self { cause: Cause { token: self.cause.token, trail, own: false }, sock: self.sock }
+    }
+
     fn cause_on(self, sock: u64) -> Cause {
         let reuses = !self.cause.own && self.sock == sock && self.cause.trail == Trail::Turn;
         if reuses { Cause { trail: Trail::Reuse, ..self.cause } } else { self.cause }
@@ -226,6 +241,23 @@ impl Kernel {
         self.work.remove(&(who.tgid, item)).unwrap_or_default()
     }
 
+    // === threads ===
+
+    /// `sched_process_fork`: `maker` makes a thread. Not called for Go, where threads are nobody's.
+    pub(crate) fn thread_made(&mut self, maker: Who, made: Who) {
+        if self.is_target(maker) {
+            self.set(made.thread(), self.current(maker).spawned());
+        }
+    }
+
+    /// `sched_process_exit` of one thread of several.
+    pub(crate) fn thread_exited(&mut self, who: Who) {
+        let carrier = self.carriers.remove(&who.thread());
+        if self.is_target(who) && carrier.is_some_and(|carrier| carrier.cause.trail.is_spawned()) {
+            self.emit(who, EventKind::ThreadExited);
+        }
+    }
+
     // === runtimes ===
 
     /// `runtime.newproc1`: `who` makes goroutine `made`.
@@ -301,7 +333,9 @@ impl Kernel {
 
     /// `uv__work_submit`.
     pub(crate) fn work_submitted(&mut self, who: Who, work: u64) {
-        self.python_queue_put(who, work);
+        if self.is_target(who) {
+            self.put_work(who, work, self.current(who).in_later_turn());
+        }
     }
 
     /// `uv__…_done`.

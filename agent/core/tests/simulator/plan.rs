@@ -45,6 +45,8 @@ pub(crate) struct Service {
     pub(crate) limit: usize,
     /// Connections are not used again: percent.
     pub(crate) close_percent: u64,
+    /// What is done elsewhere is done on a thread of its own, where there are threads.
+    pub(crate) makes_threads: bool,
     /// Requests that it makes because time passed.
     pub(crate) heartbeats: Vec<usize>,
 }
@@ -259,6 +261,13 @@ impl Service {
             _ => Model::Turns,
         };
         let close_percent = if is_calm { 0 } else { r.pick(&[0, 0, 20, 100]) };
-        Self { model, tls: r.percent(20), limit: r.pick(&[1, 2, 4, 100]), close_percent, heartbeats: Vec::new() }
+        Self {
+            model,
+            tls: r.percent(20),
+            limit: r.pick(&[1, 2, 4, 100]),
+            close_percent,
+            makes_threads: r.percent(30),
+            heartbeats: Vec::new(),
+        }
     }
 }

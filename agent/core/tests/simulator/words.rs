@@ -18,8 +18,14 @@ use std::net::{IpAddr, Ipv4Addr};
 
 const THREADS: [(&str, Threads); 3] =
     [("owned", Threads::Owned), ("multiplexed", Threads::Multiplexed), ("unproven", Threads::Unproven)];
-const TRAILS: [(&str, Trail); 4] =
-    [("thread", Trail::Thread), ("task", Trail::Task), ("turn", Trail::Turn), ("reuse", Trail::Reuse)];
+const TRAILS: [(&str, Trail); 6] = [
+    ("thread", Trail::Thread),
+    ("task", Trail::Task),
+    ("turn", Trail::Turn),
+    ("reuse", Trail::Reuse),
+    ("spawned", Trail::Spawned),
+    ("spawned_by_task", Trail::SpawnedByTask),
+];
 const ROLES: [(&str, Role); 3] = [("client", Role::Client), ("server", Role::Server), ("unknown", Role::Unknown)];
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -70,6 +76,7 @@ fn what(kind: &EventKind<'_>) -> String {
             format!("closed {connection} in {inbound_bytes} out {outbound_bytes} turn {turn}")
         }
         EventKind::Exited => "exited".into(),
+        EventKind::ThreadExited => "thread exited".into(),
         other => panic!("the simulator writes no {other:?}"),
     }
 }
@@ -148,6 +155,7 @@ impl<'a> Words<'a> {
             "opened" => Event { at, tgid, tid, kind: EventKind::Opened(self.opened()) }.encode(&mut bytes),
             "data" => self.data(|data| Event { at, tgid, tid, kind: EventKind::Data(data) }.encode(&mut bytes)),
             "closed" => Event { at, tgid, tid, kind: self.closed() }.encode(&mut bytes),
+            "thread" => Event { at, tgid, tid, kind: EventKind::ThreadExited }.encode(&mut bytes),
             "exited" => Event { at, tgid, tid, kind: EventKind::Exited }.encode(&mut bytes),
             other => panic!("what is {other}?"),
         }

@@ -169,6 +169,13 @@ impl World {
         Who { tgid: tgid_of(service), tid: self.tids.get(), task: 0 }
     }
 
+    /// A thread that another one makes.
+    pub(crate) fn spawn_thread(&self, service: usize, maker: Who) -> Who {
+        let made = self.new_thread(service);
+        self.kernel(|kernel| kernel.thread_made(maker, made));
+        made
+    }
+
     pub(crate) fn is_busy(&self, thread: Who) -> bool {
         self.busy.borrow().get(&thread.tid).is_some_and(|until| self.clock.now() < *until)
     }

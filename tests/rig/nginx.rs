@@ -69,5 +69,6 @@ impl Nginx {
 /// The lines of a server with TLS.
 fn certificate(authority: &Authority) -> String {
     let (certificate, key) = (authority.file("server.pem"), authority.file("server.key"));
-    format!("ssl_certificate {}; ssl_certificate_key {};", certificate.display(), key.display())
+    let versions = "ssl_protocols TLSv1.2 TLSv1.3; ssl_early_data on;";
+    format!("ssl_certificate {}; ssl_certificate_key {}; {versions}", certificate.display(), key.display())
 }

@@ -2,6 +2,7 @@
 
 mod chain;
 mod clients;
+mod early;
 mod golang;
 mod handshake;
 mod interpreters;

@@ -113,6 +113,8 @@ pub(crate) enum Signal {
     Multiplexed {
         joined: bool,
     },
+    /// From here on it has many exchanges at once; the one that waits for its response is the first stream.
+    Upgraded,
     /// Nothing more will come of this connection.
     GaveUp(Opaque),
 }
@@ -679,9 +681,8 @@ impl Connection {
             Step::End(end) => self.end_message(side, end, mark.at, mark.tid, out),
             Step::Skip(n) => self.stream(side).skip = n,
             Step::Desync => self.lose_place(side, out),
-            Step::Upgraded => {
-                self.give_up(Opaque::Upgraded, out);
-            }
+            Step::Upgraded => self.give_up(Opaque::Upgraded, out),
+            Step::UpgradedToHttp2 => self.upgrade(out),
             Step::Stream(stream, step) => self.stream_step(side, stream, step, consumed, mark, out),
             Step::Broken(why) => self.give_up(Opaque::Broken(why), out),
             Step::Continue | Step::NeedMore | Step::AwaitRequest => {}

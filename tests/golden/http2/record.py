@@ -2,7 +2,7 @@
 
 Two ends of python-hyper's h2 talk to each other without a socket; each `data_to_send` is a call of its writer. The
 format: `> hex` a call of the client, `< hex` one of the server, `>gap n` bytes of it that were not captured, `<| hex` the rest of
-that call, `!middle`: nothing is known of what came before.
+that call, `!middle`: nothing is known of what came before; `#= stream method path` what a joined stream was.
 """
 
 import pathlib
@@ -274,6 +274,25 @@ def middle_busy():
     r.write("middle-busy")
 
 
+def middle_long():
+    """As a busy service would: few methods, many ids."""
+    r = Recording("")
+    path = lambda i: f"/items/{i * 7 % 40}"
+    methods = ["GET", "GET", "GET", "POST", "PUT"]
+    for i in range(1_100):
+        if i == 1_000:
+            r.lines = ["!middle"]
+        method = methods[i * 3 % 5]
+        r.request(2 * i + 1, path(i), ("x-request-id", f"{i * 7_919 % 104_729:08x}"), method=method)
+        r.flush()
+        r.respond(2 * i + 1, ("x-request-id", f"{i:08x}"), status="200" if i % 9 else "503", body=b"ok")
+        r.flush()
+        if i >= 1_000:
+            r.lines.append(f"#= {2 * i + 1} {method} {path(i)}")
+    r.note = "Joined after 1,000 requests. `#=` says what the stream before it was."
+    r.write("middle-long")
+
+
 def loss():
     r = Recording("Calls are lost on the way, whole and in part, with requests and responses in them.")
     r.exchange(1, "/one", ("x-id", "1"))
@@ -305,5 +324,5 @@ def loss():
 
 
 if __name__ == "__main__":
-    for scenario in (get, post, interleaved, continuation, grpc, ends, push, tables, unusual, middle, middle_busy, loss):
+    for scenario in (get, post, interleaved, continuation, grpc, ends, push, tables, unusual, middle, middle_busy, middle_long, loss):
         scenario()

@@ -1,6 +1,6 @@
 //! What is different on a connection that has many exchanges at once.
 
-use super::{Connection, Origin, Protocol, Signal, opposite};
+use super::{Connection, Opaque, Origin, Protocol, Signal, opposite};
 use crate::event::Data;
 use crate::limits::STREAM_SILENT_NS;
 use crate::protocol::http1::Http1;
@@ -80,6 +80,17 @@ impl Connection {
         self.direction_stream(opposite(data.direction)).abandon();
         out.push(Signal::Multiplexed { joined: true });
         true
+    }
+
+    /// From HTTP/1, whose last request is answered on the first stream.
+    pub(super) fn upgrade(&mut self, out: &mut Vec<Signal>) {
+        if self.unanswered != 1 || self.request_open {
+            return self.give_up(Opaque::Upgraded, out);
+        }
+        self.unanswered = 0;
+        self.protocol = Protocol::Http2(Box::new(Http2::upgraded()));
+        out.push(Signal::Upgraded);
+        out.push(Signal::Multiplexed { joined: false });
     }
 
     /// Looks for a frame at the first byte of a call.

@@ -27,6 +27,7 @@ impl Engine {
             Signal::Stream { stream, step, at, token } => self.stream_step(connection, stream, step, at, token),
             Signal::StreamLost { stream } => self.stream_lost(connection, stream),
             Signal::Multiplexed { joined } => self.multiplexed(connection, joined),
+            Signal::Upgraded => self.upgraded(connection),
             Signal::Orphan => self.orphan(connection, at),
             Signal::ResponsesLost { n } => self.responses_lost(connection, n),
             Signal::ExchangesLost { n } => self.exchanges_lost(connection, n),

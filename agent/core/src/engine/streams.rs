@@ -11,6 +11,9 @@ use crate::span::SpanKind;
 use alloc::boxed::Box;
 use autospan_abi::{Policy, Role};
 
+/// The stream of a request that was made before the connection had any.
+const FIRST_STREAM: u32 = 1;
+
 impl Engine {
     /// Every frame's header must be seen, wherever it is in a call.
     pub(super) fn multiplexed(&mut self, connection: u64, joined: bool) {
@@ -26,6 +29,13 @@ impl Engine {
             self.count(Counter::Http2Joined);
             // What is in flight was not seen.
             self.uncertain(connection, self.now);
+        }
+    }
+
+    pub(super) fn upgraded(&mut self, connection: u64) {
+        let Some(link) = self.links.get_mut(&connection) else { return };
+        if let Some(id) = link.pairing.unanswered.pop_front().flatten() {
+            link.streams.insert(FIRST_STREAM, id);
         }
     }
 

@@ -157,6 +157,10 @@ impl Http1 {
             self.response = State::Head(Scan { awaits_request: true, bytes: 0 });
             return at(0, Step::AwaitRequest);
         };
+        if response.status == SWITCHING_PROTOCOLS && framing.h2c {
+            self.upgraded = true;
+            return at(consumed, Step::UpgradedToHttp2);
+        }
         let Ok(body) = framing.response(response.version, response.status, asked) else {
             return at(consumed, Step::Desync);
         };

@@ -133,6 +133,13 @@ impl Http2 {
         Self { request: Half::new(true), response: Half::new(false), streams: Streams::default() }
     }
 
+    /// For a connection that HTTP/1 asked to go on so: its last request, all of which was seen, is that of stream 1.
+    pub fn upgraded() -> Self {
+        // What the request says of settings is not read.
+        let response = Half { frame_bytes_max: FRAME_BYTES_MAX, ..Half::new(false) };
+        Self { request: Half::new(true), response, streams: Streams::upgraded() }
+    }
+
     /// For a connection that has been in use before.
     pub fn in_the_middle() -> Self {
         Self { request: Half::in_the_middle(), response: Half::in_the_middle(), streams: Streams::default() }

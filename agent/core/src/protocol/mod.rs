@@ -87,6 +87,9 @@ pub enum Step {
     Broken(http2::Broken),
     /// The connection speaks another protocol from here on (CONNECT, 101): nothing more will come of either side.
     Upgraded,
+    /// As that, and the protocol is HTTP/2, whose first stream has the response to the last request (101 to `h2c`, RFC 7540
+    /// section 3.2).
+    UpgradedToHttp2,
 }
 
 /// What happened to one of several exchanges on a connection.

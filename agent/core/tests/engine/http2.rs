@@ -180,6 +180,34 @@ fn a_server_may_speak_first_and_a_preface_come_in_pieces() {
 }
 
 #[test]
+fn http1_may_be_upgraded_and_answers_on_the_first_stream() {
+    let request = "GET /first HTTP/1.1\r\nHost: shop\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n";
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
+    for whole in [true, false] {
+        let mut world = World::new();
+        world.client(1, 20, 40_000);
+        world.server(2, 30, 40_000);
+        world.write(100, 20, request);
+        world.read(200, 30, request);
+        let calls = [switch.as_bytes().to_vec(), SETTINGS.to_vec(), headers(0, 1, &[(":status", "404")])];
+        let calls = if whole { vec![calls.concat()] } else { calls.to_vec() };
+        for call in &calls {
+            world.write_bytes(200, 30, call);
+            world.read_bytes(100, 20, call);
+        }
+        let next = [PREFACE, &h2_get(3, "/next")].concat();
+        world.write_bytes(100, 20, &next);
+        world.read_bytes(200, 30, &next);
+        let answers = [h2_ok(3), frame(0, END_STREAM, 1, b"none")].concat();
+        world.write_bytes(200, 30, &answers);
+        world.read_bytes(100, 20, &answers);
+        let pair =
+            |path, status| format!("client GET {path} {status} [no_request]\n  server GET {path} {status} [join]\n");
+        assert_eq!(world.trees(), pair("/first", 404) + &pair("/next", 200), "in one call: {whole}");
+    }
+}
+
+#[test]
 fn a_connection_is_joined_in_the_middle_with_names_that_are_known_or_said_to_be_unknown() {
     // Entry 62 is one that nobody saw; the literal becomes one.
     let known = [&[0x82, 0x86][..], &[0x44, 4], b"/new", &[0xbf]].concat();

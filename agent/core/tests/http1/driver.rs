@@ -156,7 +156,7 @@ impl Driver {
                 *from += self.lane(side).pass(there) as usize;
             }
             Step::Continue | Step::Desync => assert!(consumed > 0, "{step:?} of nothing"),
-            Step::Request(_) | Step::Response(_) | Step::End(_) | Step::Upgraded => {}
+            Step::Request(_) | Step::Response(_) | Step::End(_) | Step::Upgraded | Step::UpgradedToHttp2 => {}
             Step::Stream(..) | Step::Broken(_) => panic!("not of HTTP/1"),
         }
         true
@@ -194,7 +194,7 @@ impl Driver {
                 self.parser.forget_requests(usize::MAX);
                 Seen::Desync
             }
-            Step::Upgraded => {
+            Step::Upgraded | Step::UpgradedToHttp2 => {
                 lane.upgraded = true;
                 Seen::Upgraded
             }

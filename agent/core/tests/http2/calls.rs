@@ -26,16 +26,22 @@ pub struct Recording {
     /// Nothing is known of what came before.
     pub middle: bool,
     pub calls: Vec<Call>,
+    /// Method and path of streams, where the recording itself does not tell.
+    pub truth: Vec<(u32, String)>,
 }
 
 impl Recording {
     pub fn parse(path: PathBuf, text: &str) -> Self {
-        let mut recording = Self { path, middle: false, calls: Vec::new() };
+        let mut recording = Self { path, middle: false, calls: Vec::new(), truth: Vec::new() };
         for line in text.lines() {
             let (mark, rest) = line.split_once(' ').unwrap_or((line, ""));
             let side = if mark.starts_with('>') { Side::Request } else { Side::Response };
             match mark {
                 "!middle" => recording.middle = true,
+                "#=" => {
+                    let (stream, name) = rest.split_once(' ').expect("a stream and a name");
+                    recording.truth.push((stream.parse().expect("a number"), name.to_owned()));
+                }
                 ">" | "<" => recording.bytes(side, rest, true),
                 ">|" | "<|" => recording.bytes(side, rest, false),
                 ">gap" | "<gap" => recording.gap(side, rest.parse().expect("a number")),

@@ -36,6 +36,8 @@ impl Asked {
 pub(super) struct Framing {
     length: Option<Result<u64, Faulty>>,
     coding: Option<Coding>,
+    /// The connection goes on with HTTP/2.
+    pub(super) h2c: bool,
 }
 
 /// The last transfer coding named.

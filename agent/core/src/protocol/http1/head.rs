@@ -126,6 +126,7 @@ fn attempt_response(bytes: &[u8]) -> Attempt<Response> {
     let mut framing = Framing::default();
     for header in parsed.headers.iter() {
         framing_header(&mut framing, header);
+        framing.h2c |= header.name.eq_ignore_ascii_case("upgrade") && header.value.eq_ignore_ascii_case(b"h2c");
     }
     let (status, version) = (parsed.code.unwrap_or_default(), version(parsed.version));
     let response = HttpResponse { status, version, ..HttpResponse::default() };

@@ -47,6 +47,12 @@ pub(super) enum Place {
 pub(super) struct TooMany;
 
 impl Streams {
+    /// With a first stream whose request is complete.
+    pub(super) fn upgraded() -> Self {
+        let open = Open { request_ended: true, ..Open::default() };
+        Self { open: BTreeMap::from([(1, open)]), highest: 1, lowest: 1, ..Self::default() }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.open.is_empty()
     }

@@ -66,12 +66,14 @@ fn parse_line(line: &[u8]) -> Option<Mapping> {
     let (major, minor) = device.split_once(':')?;
     let number = |text| u64::from_str_radix(text, 16).ok();
     let (start, end) = range.split_once('-')?;
+    let (start, end) = (number(start)?, number(end)?);
     let key = (number(major)? << 32 | number(minor)?, inode.parse().ok()?);
     let is_file = key.1 != 0 && path.starts_with(b"/");
-    let (start, offset) = (number(start)?, number(offset)?);
-    (is_file && number(end).is_some() && flags.as_bytes().get(2) == Some(&b'x')).then(|| Mapping {
+    let offset = number(offset)?;
+    (is_file && flags.as_bytes().get(2) == Some(&b'x')).then(|| Mapping {
         key,
-        range: range.to_owned(),
+        // Without the zeros that `maps` puts before the low addresses of executables that are not position-independent.
+        range: format!("{start:x}-{end:x}"),
         start,
         offset,
         path: PathBuf::from(std::ffi::OsStr::from_bytes(path)),
@@ -164,6 +166,7 @@ mod tests {
                     7ffe-7fff r-xp 00000000 00:00 0                          [vdso]\n\
                     7f02-7f03 r-xp 00000000 zz:01 9                          /not/a/device\n\
                     ../..-7f3 r-xp 00000000 08:01 9                          /not/a/range\n\
+                    00400000-00b1d000 r-xp 00000000 08:01 8                  /opt/node\n\
                     7f03-7f04 r-xp";
         let mappings = parse(text.as_bytes());
         let seen: Vec<_> = mappings.iter().map(|m| (m.key, m.range.as_str(), m.path.to_str())).collect();
@@ -172,6 +175,7 @@ mod tests {
             [
                 ((8 << 32 | 1, 7), "55d1-55d2", Some("/usr/bin/a")),
                 ((0x1f, u64::MAX), "7f00-7f01", Some("/a b/lib ssl.so (deleted)")),
+                ((8 << 32 | 1, 8), "400000-b1d000", Some("/opt/node")),
             ]
         );
     }

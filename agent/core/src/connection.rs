@@ -357,6 +357,10 @@ impl Connection {
         } else {
             return self.recognise_http2(data, start, out);
         };
+        // An empty line in front of the first request that is seen may be the end of one that is not.
+        if data.position > 0 && matches!(start, [b'\r' | b'\n', ..]) {
+            self.doubtful_token = data.token;
+        }
         self.speaks(Protocol::Http1(Box::default()), request_direction, out);
         let other = self.direction_stream(opposite(data.direction));
         // What waits there may be the start of a message.

@@ -44,6 +44,7 @@ impl Golden {
         let told: Vec<&str> = text.lines().skip(callers.len()).collect();
         let mut engine = Engine::new(EngineConfig::default());
         words::read(&told.join("\n")).iter().for_each(|entry| entry.tell(&mut engine));
+        oracle::let_idle(&mut engine);
         let spans = oracle::outputs(&mut engine).into_iter().filter_map(|output| match output {
             Output::Span(span) => Some(*span),
             Output::Policy { .. } => None,

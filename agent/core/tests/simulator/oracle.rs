@@ -167,11 +167,16 @@ fn tables_are_bounded(engine: &Engine) -> Result<(), String> {
     Ok(())
 }
 
+/// What was lost is given up.
+pub(crate) fn let_idle(engine: &mut Engine) {
+    const HOURS: u64 = 3_600_000_000_000;
+    (1..=20).for_each(|hour| engine.tick(hour * HOURS));
+}
+
 /// After all connections were closed and all processes have ended; where the news of that was lost, after they idled.
 fn tables_are_empty(engine: &mut Engine, input: Input) -> Result<(), String> {
-    const HOURS: u64 = 3_600_000_000_000;
     if input == Input::Faulty {
-        (1..=20).for_each(|hour| engine.tick(hour * HOURS));
+        let_idle(engine);
     }
     for (table, size) in engine.table_sizes() {
         let lost = input == Input::Faulty && matches!(table, "processes" | "routines");

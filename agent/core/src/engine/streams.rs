@@ -6,7 +6,7 @@ use crate::connection::Origin;
 use crate::counter::Counter;
 use crate::engine::Timer;
 use crate::exchange::Exchange;
-use crate::protocol::{RequestHead, ResponseHead, Side, StreamStep};
+use crate::protocol::{HttpResponse, RequestHead, ResponseHead, Side, StreamStep};
 use crate::span::SpanKind;
 use alloc::boxed::Box;
 use autospan_abi::{Policy, Role};
@@ -93,7 +93,12 @@ impl Engine {
                 exchange.into_iter().for_each(|exchange| exchange.request_end = end);
             }
             StreamStep::End(Side::Response, end) => {
-                exchange.into_iter().for_each(|exchange| exchange.response_end = end);
+                if let Some(exchange) = exchange {
+                    exchange.response_end = end;
+                    // Its head was lost.
+                    let unknown = || HttpResponse { version: "2", ..HttpResponse::default() };
+                    exchange.response.get_or_insert_with(|| Box::new(ResponseHead::Http(unknown())));
+                }
                 self.end_stream(connection, stream, at);
             }
             StreamStep::Reset { code } => {

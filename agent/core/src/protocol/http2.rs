@@ -130,7 +130,7 @@ impl From<frame::Fault> for Stop {
 impl Http2 {
     /// For a connection whose client is about to send the preface.
     pub fn new() -> Self {
-        Self { request: Half::new(true), response: Half::new(false), streams: Streams::default() }
+        Self { request: Half::new(true), response: Half::new(false), streams: Streams::new() }
     }
 
     /// For a connection that HTTP/1 asked to go on so: its last request, all of which was seen, is that of stream 1.
@@ -298,7 +298,7 @@ impl Http2 {
         let padding = front.first().map_or(0, |padding| u32::from(*padding));
         let rest = header.length.checked_sub(front.len() as u32).ok_or(Stop::Broken(Broken::FrameSize))?;
         let content = rest.checked_sub(padding).ok_or(Stop::Broken(Broken::Protocol))?;
-        if self.streams.waits_for_request(side, header.stream) {
+        if self.streams.waits_for_request(side, header.stream, false) {
             return Ok(at(0, Step::AwaitRequest));
         }
         let known = self.streams.data(side, header.stream, content);
@@ -313,7 +313,7 @@ impl Http2 {
     fn reset(&mut self, side: Side, header: Header, bytes: &[u8]) -> Result<Advance, Stop> {
         let payload = payload(header, bytes)?;
         let code = frame::word(payload).unwrap_or_default();
-        if self.streams.waits_for_request(side, header.stream) {
+        if self.streams.waits_for_request(side, header.stream, false) {
             return Ok(at(0, Step::AwaitRequest));
         }
         let step = match self.streams.reset(header.stream) {
@@ -364,7 +364,7 @@ impl Http2 {
         let block = block(bytes)?;
         let stream = block.header.stream;
         let pushed = block.header.kind == Kind::PushPromise;
-        if !pushed && self.streams.waits_for_request(side, stream) {
+        if !pushed && self.streams.waits_for_request(side, stream, true) {
             return Ok(at(0, Step::AwaitRequest));
         }
         let mut head = Head::default();

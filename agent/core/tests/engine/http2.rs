@@ -5,6 +5,7 @@ use crate::{OK, get};
 use autospan_abi::{Direction, PolicyMode, Trail};
 use autospan_core::fact::Threads;
 use autospan_core::span::{Status, Value};
+use proptest::prelude::*;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
@@ -256,6 +257,92 @@ fn every_request_is_a_span_or_a_counted_loss() {
     assert_eq!((requests, responses), (6, 6), "{trees}");
     assert_eq!(world.spans.len() as u64 + requests + responses, 60, "{trees}");
     assert!(!trees.contains(" - "), "all that is left has its answer: {trees}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Requests and their answers in any order, several in a call or one in several, and any records lost.
+    #[test]
+    fn whatever_is_lost_every_request_is_a_span_or_counted_once(
+        delays in prop::collection::vec(0usize..6, 1..40),
+        lost in prop::collection::vec(prop::bool::weighted(0.15), 200),
+        bodies in prop::collection::vec(0usize..40, 40),
+    ) {
+        let mut world = World::new();
+        world.server(1, 10, 50_000);
+        world.begin(100, None, Some(10));
+        let (mut lost, mut due) = (lost.into_iter(), Vec::new());
+        for (n, delay) in delays.iter().enumerate() {
+            let stream = 2 * n as u32 + 1;
+            world.lossy = lost.next().unwrap_or(false);
+            world.read_bytes(100, 10, &h2_get(stream, &format!("/{n}")));
+            due.push((n + delay, n));
+            due.sort_unstable();
+            while let Some(&(_, answered)) = due.first().filter(|(at, _)| *at <= n) {
+                due.remove(0);
+                answer(&mut world, answered, bodies[answered], &mut lost);
+            }
+        }
+        for (_, answered) in due {
+            answer(&mut world, answered, bodies[answered], &mut lost);
+        }
+        world.lossy = false;
+        let last = delays.len();
+        world.read_bytes(100, 10, &h2_get(2 * last as u32 + 1, &format!("/{last}")));
+        world.write_bytes(100, 10, &h2_ok(2 * last as u32 + 1));
+        world.close(10);
+        let trees = world.trees();
+        for span in &world.spans {
+            // The status is that of the path.
+            let n: i64 = text(span, "url.path").and_then(|path| path[1..].parse().ok()).expect("a known path");
+            let status = span.attribute("http.response.status_code");
+            let expected = Value::Int(if n as usize == last { 200 } else { 200 + n });
+            prop_assert!(status.is_none_or(|status| *status == expected), "{}", trees);
+        }
+        let dropped = ["dropped.request_lost", "dropped.response_lost"].map(|name| world.counter(name));
+        prop_assert_eq!(world.spans.len() as u64 + dropped[0] + dropped[1], last as u64 + 1, "{:?}\n{}", dropped, trees);
+    }
+}
+
+/// The status is 200 and the number of the request; the body comes in calls of their own.
+fn answer(world: &mut World, n: usize, body: usize, lost: &mut impl Iterator<Item = bool>) {
+    let (stream, status) = (2 * n as u32 + 1, (200 + n).to_string());
+    let last = if body < 20 { END_STREAM } else { 0 };
+    world.lossy = lost.next().unwrap_or(false);
+    let head = headers(0, stream, &[(":status", &status)]);
+    world.write_bytes(100, 10, &[head, frame(0, last, stream, &vec![b'x'; body])].concat());
+    if last == 0 {
+        world.lossy = lost.next().unwrap_or(false);
+        world.write_bytes(100, 10, &frame(0, END_STREAM, stream, &vec![b'y'; body]));
+    }
+}
+
+#[test]
+fn grpc_is_told_by_its_fields_where_the_content_type_is_unknown() {
+    let mut world = World::new();
+    world.server(1, 10, 50_000);
+    let request = [&[0x83, 0x86, 0xbe, 0xbf][..], &literal("grpc-timeout", "5S")].concat();
+    world.read_bytes(100, 10, &frame(1, 5, 901, &request));
+    world.write_bytes(100, 10, &[frame(1, 4, 901, &[0x88, 0xbe]), frame(1, 5, 901, &[0xbf])].concat());
+    world.settle();
+    let [span] = &world.spans[..] else { panic!("{:#?}", world.spans) };
+    assert_eq!((&*span.name, text(span, "rpc.method")), ("grpc", Some("<unknown>")));
+    assert_eq!((text(span, "rpc.response.status_code"), &span.status), (None, &Status::Unset));
+}
+
+#[test]
+fn a_response_whose_head_was_lost_has_no_status_and_is_no_failure() {
+    let mut world = World::new();
+    world.server(1, 10, 50_000);
+    world.begin(100, None, Some(10));
+    world.read_bytes(100, 10, &h2_get(1, "/a"));
+    world.lossy = true;
+    world.write_bytes(100, 10, &headers(0, 1, &[(":status", "500")]));
+    world.lossy = false;
+    world.write_bytes(100, 10, &frame(0, END_STREAM, 1, b"oops"));
+    assert_eq!(world.trees(), "server GET /a - [entry]\n");
+    assert_eq!(text(&world.spans[0], "error.type"), None);
 }
 
 #[test]

@@ -15,7 +15,10 @@ pub(super) struct Head {
     method: bool,
     authority: bool,
     status: Option<u16>,
-    grpc: bool,
+    /// What the content type says.
+    grpc: Option<bool>,
+    /// A field that only gRPC has. Its content type may be unknown.
+    grpc_field: bool,
     grpc_status: Option<u8>,
     /// Known pseudo-header fields of requests, and of responses.
     pseudo: [u8; 2],
@@ -74,10 +77,11 @@ impl Head {
         match name {
             b"host" if !self.authority => self.request.host = text(value),
             b"user-agent" => self.request.user_agent = text(value),
-            b"content-type" => self.grpc = is_grpc(value),
+            b"content-type" => self.grpc = Some(is_grpc(value)),
             b"grpc-status" => self.grpc_status = core::str::from_utf8(value).ok().and_then(|text| text.parse().ok()),
             _ => fields::trace(&mut self.request.trace, field, value),
         }
+        self.grpc_field |= name.starts_with(b"grpc-");
         fields::capture(&mut self.request.captured, field, value, config);
     }
 
@@ -97,7 +101,8 @@ impl Head {
 
     /// The list's place in its stream tells that it is a request's.
     pub(super) fn request(self) -> HttpRequest {
-        let Self { mut request, path, method, grpc, .. } = self;
+        let grpc = self.is_grpc();
+        let Self { mut request, path, method, .. } = self;
         if !method {
             request.method = Cow::Borrowed(UNKNOWN);
         }
@@ -117,9 +122,13 @@ impl Head {
         HttpResponse {
             status: self.status.unwrap_or_default(),
             version: "2",
-            grpc: self.grpc || self.grpc_status.is_some(),
+            grpc: self.is_grpc(),
             grpc_status: self.grpc_status,
         }
+    }
+
+    fn is_grpc(&self) -> bool {
+        self.grpc.unwrap_or(self.grpc_field)
     }
 
     /// An interim response (RFC 9110 section 15.2): another follows.

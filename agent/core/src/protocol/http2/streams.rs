@@ -24,12 +24,18 @@ pub(super) struct Streams {
     open: BTreeMap<u32, Open>,
     /// The last stream that a client opened; 0: none was seen.
     highest: u32,
-    /// The first one of which that was seen, since the last loss.
+    /// The first one that would have been seen. Below it, they were there before.
     lowest: u32,
-    /// Something was lost since then, or nothing was seen yet.
+    /// Something was lost since the last one was opened.
     lost: bool,
+    /// Requests that were lost and not told yet.
+    untold: u32,
     /// The stream that waits for its request.
     waiting: u32,
+    /// With its response's head.
+    waiting_head: bool,
+    /// The one that waited for it in vain, until its response is told.
+    orphan: u32,
 }
 
 /// Where a header list of a response belongs.
@@ -47,6 +53,11 @@ pub(super) enum Place {
 pub(super) struct TooMany;
 
 impl Streams {
+    /// Of a connection seen from its first byte on.
+    pub(super) fn new() -> Self {
+        Self { lowest: 1, ..Self::default() }
+    }
+
     /// With a first stream whose request is complete.
     pub(super) fn upgraded() -> Self {
         let open = Open { request_ended: true, ..Open::default() };
@@ -85,33 +96,48 @@ impl Streams {
         stream > self.highest
     }
 
-    /// Something of this stream comes before its request.
-    pub(super) fn waits_for_request(&mut self, side: Side, stream: u32) -> bool {
+    /// Something of this stream, `head` or not, comes before its request.
+    pub(super) fn waits_for_request(&mut self, side: Side, stream: u32, head: bool) -> bool {
         let waits = side == Side::Response && stream % 2 == 1 && self.is_new(stream);
         if waits {
-            self.waiting = stream;
+            (self.waiting, self.waiting_head) = (stream, head);
         }
         waits
     }
 
     pub(super) fn assume_request(&mut self) {
-        self.highest = self.highest.max(core::mem::take(&mut self.waiting));
-        self.lowest = self.highest + 2;
+        let waiting = core::mem::take(&mut self.waiting);
+        if waiting > self.highest {
+            self.untold = self.untold.saturating_add(self.missing_below(waiting));
+            self.highest = waiting;
+            // Without its response's head it is not told of otherwise.
+            self.orphan = if self.waiting_head { waiting } else { 0 };
+            self.untold = self.untold.saturating_add(u32::from(!self.waiting_head));
+            self.lowest = if self.lowest == 0 { waiting } else { self.lowest };
+        }
     }
 
-    /// The number of requests that must have been lost in front of it.
+    /// Streams of the client between the last one and this one.
+    fn missing_below(&self, stream: u32) -> u32 {
+        match (self.highest, self.lowest) {
+            (0, 0) => 0,
+            (0, _) => stream / 2,
+            (highest, _) => ((stream - highest) / 2).saturating_sub(1),
+        }
+    }
+
+    /// The number of requests that must have been lost in front of it, and that were not told yet.
     pub(super) fn open(&mut self, stream: u32) -> Result<usize, TooMany> {
         if self.open.len() >= STREAMS_MAX {
             return Err(TooMany);
         }
-        let before = core::mem::replace(&mut self.highest, stream);
-        let lost = core::mem::take(&mut self.lost);
+        let missing = self.missing_below(stream);
+        let lost = if core::mem::take(&mut self.lost) { missing } else { 0 };
+        let untold = core::mem::take(&mut self.untold);
+        self.highest = stream;
+        self.lowest = if self.lowest == 0 { stream } else { self.lowest };
         self.open.insert(stream, Open::default());
-        if before == 0 {
-            self.lowest = stream;
-        }
-        let missing = (stream - before) / 2 - u32::from((stream - before).is_multiple_of(2));
-        Ok(if lost && before > 0 { missing.min(REQUESTS_LOST_MAX) as usize } else { 0 })
+        Ok(lost.saturating_add(untold).min(REQUESTS_LOST_MAX) as usize)
     }
 
     /// Content came. False: of a stream that is over, or was never seen.
@@ -124,6 +150,10 @@ impl Streams {
 
     pub(super) fn response(&mut self, stream: u32, interim: bool) -> Place {
         let lowest = self.lowest;
+        let orphan = stream == self.orphan && !interim;
+        if orphan {
+            self.orphan = 0;
+        }
         match self.heard(stream) {
             Some(open) if open.response => Place::Trailers,
             Some(_) if interim => Place::Interim,
@@ -131,7 +161,7 @@ impl Streams {
                 open.response = true;
                 Place::Head
             }
-            None if stream % 2 == 1 && stream < lowest && !interim => Place::Orphan,
+            None if orphan || (stream % 2 == 1 && stream < lowest && !interim) => Place::Orphan,
             None => Place::Nowhere,
         }
     }

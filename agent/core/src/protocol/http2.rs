@@ -157,9 +157,12 @@ impl Http2 {
 
     /// Servers start with SETTINGS, perhaps before the preface has come. That is too little to tell by.
     pub fn may_be_settings(bytes: &[u8]) -> bool {
-        Header::parse(bytes).is_some_and(|header| {
-            header.kind == Kind::Settings && header.is_plausible() && header.length <= SETTINGS_BYTES_MAX
-        })
+        // What is missing of the header, as it would be.
+        let mut start = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+        let known = bytes.len().min(start.len());
+        start[..known].copy_from_slice(&bytes[..known]);
+        let fits = |header: &Header| header.is_plausible() && header.length <= SETTINGS_BYTES_MAX;
+        Header::parse(&start).filter(fits).is_some_and(|header| header.kind == Kind::Settings)
     }
 
     /// Whose frames start here, in the midst of a connection of which nothing is known; see [`proof::side`]. `bytes`:

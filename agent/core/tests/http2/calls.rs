@@ -1,4 +1,4 @@
-//! The format of recorded connections: see tests/golden/http2/record.py.
+//! The format of recorded connections: see tests/golden/http2/record.py and capture.py.
 
 use autospan_core::protocol::Side;
 use std::path::{Path, PathBuf};

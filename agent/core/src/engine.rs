@@ -283,8 +283,12 @@ impl Engine {
             distance: None,
             tls_unread_since: None,
         };
-        if self.links.insert(opened.connection, link).is_none() {
-            self.sweep.push_back(opened.connection);
+        match self.links.insert(opened.connection, link) {
+            None => self.sweep.push_back(opened.connection),
+            Some(before) => {
+                self.pending_bytes -= before.connection.pending_bytes();
+                self.table_bytes -= before.connection.table_bytes();
+            }
         }
     }
 

@@ -420,7 +420,7 @@ impl Http2 {
     }
 
     fn response(&mut self, stream: u32, head: Head, malformed: bool) -> Option<StreamStep> {
-        match self.streams.response(stream, head.is_interim()) {
+        match self.streams.response(stream, head.status()) {
             streams::Place::Interim => None,
             streams::Place::Head if malformed => {
                 self.streams.reset(stream);

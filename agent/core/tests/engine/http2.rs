@@ -226,6 +226,18 @@ fn a_connection_is_joined_in_the_middle_with_names_that_are_known_or_said_to_be_
 }
 
 #[test]
+fn a_status_that_is_unknown_may_be_that_of_an_interim_response() {
+    let mut world = World::new();
+    world.server(1, 10, 50_000);
+    world.read_bytes(100, 10, &frame(1, 5, 901, &[0x82, 0x86, 0x84]));
+    world.write_bytes(100, 10, &frame(1, 4, 901, &[0xbe]));
+    world.write_bytes(100, 10, &[frame(1, 4, 901, &[0x8e]), frame(1, 5, 901, &[0xbf])].concat());
+    world.read_bytes(100, 10, &frame(1, 5, 903, &[0x82, 0x86, 0x84]));
+    world.write_bytes(100, 10, &[frame(1, 4, 903, &[0xbe]), frame(1, 5, 903, &[0xbf])].concat());
+    assert_eq!(world.trees(), "server GET / 500 [entry]\nserver GET / - [entry]\n");
+}
+
+#[test]
 fn frames_that_tell_nothing_do_not_end_the_wait_for_those_that_do() {
     let mut world = World::new();
     world.server(1, 10, 50_000);

@@ -131,9 +131,8 @@ impl Head {
         self.grpc.unwrap_or(self.grpc_field)
     }
 
-    /// An interim response (RFC 9110 section 15.2): another follows.
-    pub(super) fn is_interim(&self) -> bool {
-        matches!(self.status, Some(100..=199))
+    pub(super) fn status(&self) -> Option<u16> {
+        self.status
     }
 
     pub(super) fn grpc_status(&self) -> Option<u8> {

@@ -12,11 +12,21 @@ const REQUESTS_LOST_MAX: u32 = 1 << 16;
 #[derive(Debug, Default)]
 struct Open {
     request_ended: bool,
-    response: bool,
+    response: Response,
     /// Content of requests and responses.
     bytes: [u64; 2],
     /// Nothing was heard of it since a loss.
     silent: bool,
+}
+
+/// The head of a response.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Response {
+    #[default]
+    Awaited,
+    /// With a status that is not known: it may have been an interim one.
+    Unknown,
+    Known,
 }
 
 #[derive(Debug, Default)]
@@ -148,17 +158,21 @@ impl Streams {
         true
     }
 
-    pub(super) fn response(&mut self, stream: u32, interim: bool) -> Place {
+    /// A header list came, with this status as far as it has one.
+    pub(super) fn response(&mut self, stream: u32, status: Option<u16>) -> Place {
+        let interim = matches!(status, Some(100..=199));
         let lowest = self.lowest;
         let orphan = stream == self.orphan && !interim;
         if orphan {
             self.orphan = 0;
         }
         match self.heard(stream) {
-            Some(open) if open.response => Place::Trailers,
             Some(_) if interim => Place::Interim,
+            // Trailers have no status.
+            Some(Open { response: Response::Known, .. }) => Place::Trailers,
+            Some(Open { response: Response::Unknown, .. }) if status.is_none() => Place::Trailers,
             Some(open) => {
-                open.response = true;
+                open.response = if status.is_some() { Response::Known } else { Response::Unknown };
                 Place::Head
             }
             None if orphan || (stream % 2 == 1 && stream < lowest && !interim) => Place::Orphan,

@@ -222,17 +222,21 @@ impl Connection {
             carried
         };
         if self.role == Role::Client as u8 {
-            self.remember_cause(cause);
+            self.remember_cause(cause, thread);
         }
         cause
     }
 
     #[inline(always)]
-    fn remember_cause(&mut self, cause: Cause) {
+    fn remember_cause(&mut self, cause: Cause, thread: Thread) {
         if self.direction != Direction::Outbound as u8 {
             self.last_cause = cause;
         } else if cause.token != self.last_cause.token && cause.is_some() {
-            // A later part of a request may be written by a thread that carries nothing; that takes nothing back.
+            // A later part of a request may be written by a thread that carries nothing; that takes nothing back. Nor does
+            // it give anything where an event loop writes it in whatever turn there is room.
+            if !self.last_cause.is_some() && process::has(thread.tgid, TRAIT_TURNS) {
+                return;
+            }
             // Another request's cause means that nobody waited for the response.
             self.is_shared |= u8::from(self.last_cause.is_some());
             self.last_cause = cause;

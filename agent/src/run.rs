@@ -86,9 +86,12 @@ pub struct RunConfig {
 /// Where tracing cannot work at all.
 pub async fn run(config: RunConfig) -> Result<(), RunError> {
     let (stats, interval) = (config.stats, config.stats_interval);
+    let export = config.export.clone();
     // Until everything is loaded there is nothing to flush: a signal just ends the process.
     let mut agent = Agent::start(config)?;
     let mut stop = Stop::new()?;
+    agent.look_around(export.as_ref());
+    memory::give_back();
     agent.trace(&mut stop, interval).await?;
     tokio::select! {
         result = agent.finish(stats) => result,
@@ -133,7 +136,7 @@ struct Agent {
 // === impl Agent ===
 
 impl Agent {
-    /// Attaches first and looks around then, so that no process falls between the two.
+    /// Attaches. To look around is for afterwards, so that no process falls between the two.
     fn start(config: RunConfig) -> Result<Self, RunError> {
         check_pids(&config.selector)?;
         privilege::check()?;
@@ -157,8 +160,6 @@ impl Agent {
         let probing = Probing::default();
         let mut agent = Self { kernel, tracer, discovery, probing, rescans, next_tick, next_clock, next_scan };
         agent.kernel.exclude(std::process::id());
-        agent.look_around(config.export.as_ref());
-        memory::give_back();
         Ok(agent)
     }
 

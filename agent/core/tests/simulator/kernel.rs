@@ -592,15 +592,18 @@ impl Connection {
         let of_opener = first_of_opener && (self.connect_cause.is_some() || turns);
         let cause = self.handed.unwrap_or(if of_opener { self.connect_cause } else { carried });
         if self.role == Role::Client {
-            self.remember_cause(cause);
+            self.remember_cause(cause, turns);
         }
         cause
     }
 
-    fn remember_cause(&mut self, cause: Cause) {
+    fn remember_cause(&mut self, cause: Cause, turns: bool) {
         if self.direction != Some(Direction::Outbound) {
             self.last_cause = cause;
         } else if cause.token != self.last_cause.token && cause.is_some() {
+            if !self.last_cause.is_some() && turns {
+                return;
+            }
             self.is_shared |= self.last_cause.is_some();
             self.last_cause = cause;
         }

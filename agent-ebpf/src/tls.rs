@@ -251,7 +251,7 @@ pub(crate) fn enter(mut caller: Caller, thread: Thread, mut call: TlsCall) {
         if !first_write || is_new {
             follows_read(key, context, thread, first_write);
         }
-        if is_new && context.is_python() {
+        if is_new && context.is_python() && TLS_SESSIONS.get_ptr(key).is_none() {
             offer(call.session, context);
         }
     }
@@ -588,8 +588,10 @@ fn begins(connection: &mut Connection, call: &Call, thread: Thread) {
     let offer_of = |task| take_offer(Context::task(thread.tgid, task));
     let [task, maker, before] = connectors;
     let session = offer_of(task).or_else(|| offer_of(maker)).or_else(|| offer_of(before));
-    if let Some(session) = session {
-        let key = SessionKey { session, tgid: thread.tgid, pad: 0 };
+    let Some(session) = session else { return };
+    let key = SessionKey { session, tgid: thread.tgid, pad: 0 };
+    // One that has its socket by now was a server's: it asked before there was anything to answer.
+    if TLS_SESSIONS.get_ptr(key).is_none() {
         bind(key, connection, call.socket(), thread, Standing::Bound);
     }
 }

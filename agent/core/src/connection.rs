@@ -21,6 +21,8 @@ use http2::{may_be_frames, may_be_settings};
 const SNIFF_BYTES: usize = 64;
 /// Changes of direction without a message start, after which a connection is given up.
 const STRANGE_TURNS_MAX: u8 = 4;
+/// The same for turns that may be of HTTP/2, as far as they show.
+const VAGUE_TURNS_MAX: u8 = 32;
 
 /// Addresses of a connection end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -173,6 +175,7 @@ pub(crate) struct Connection {
     last_direction: Option<Direction>,
     turns: Turns,
     strange_turns: u8,
+    vague_turns: u8,
     /// A request's head was seen and its end not yet.
     request_open: bool,
     /// A response's head was seen (or void) and its end not yet.
@@ -210,6 +213,7 @@ impl Connection {
             last_direction: None,
             turns: Turns::default(),
             strange_turns: 0,
+            vague_turns: 0,
             request_open: false,
             response_open: false,
             unanswered: 0,
@@ -402,7 +406,9 @@ impl Connection {
         stream.pending.clear();
         stream.cursor = data.position + u64::from(data.total);
         self.strange_turns += u8::from(strange);
-        if self.strange_turns >= STRANGE_TURNS_MAX || (fresh && !data.head.is_empty()) {
+        self.vague_turns += u8::from(turned && !strange);
+        let given_up = self.strange_turns >= STRANGE_TURNS_MAX || self.vague_turns >= VAGUE_TURNS_MAX;
+        if given_up || (fresh && !data.head.is_empty()) {
             self.give_up(Opaque::Unknown, out);
         }
     }

@@ -43,8 +43,8 @@ fn postgres(older: bool) -> Result<()> {
     assert!(spans.iter().all(|span| span.serves(&[process.pid()])), "spans of PostgreSQL's protocol: {spans:#?}");
     assert_eq!(spans.len(), QUERIES, "{spans:#?}");
     let unknown = *stopped.counters().get("connections.unknown_protocol").context("no such counter")?;
-    // Both ends of one connection.
-    assert!(unknown >= 2, "{unknown}\n{}", stopped.stderr);
+    // The client's end. (The collector's own gRPC was counted as well while nobody read HTTP/2.)
+    assert!(unknown >= 1, "{unknown}\n{}", stopped.stderr);
     Ok(())
 }
 

@@ -114,7 +114,7 @@ impl ProcessState {
     pub(crate) fn end(&mut self, id: ExchangeId, at: u64) {
         self.in_flight.remove(id);
         if self.in_flight.is_empty() {
-            self.busy.total_ns += at.saturating_sub(self.busy.since);
+            self.busy.total_ns = self.busy.total_ns.saturating_add(at.saturating_sub(self.busy.since));
             self.busy.ended = Some(at);
         }
     }
@@ -130,7 +130,7 @@ impl ProcessState {
 
     pub(crate) fn work(&self, now: u64) -> Work {
         let current = if self.is_idle() { 0 } else { now.saturating_sub(self.busy.since) };
-        Work { now, busy_ns: self.busy.total_ns + current, periods: self.busy.periods }
+        Work { now, busy_ns: self.busy.total_ns.saturating_add(current), periods: self.busy.periods }
     }
 
     // === what it shows ===

@@ -154,3 +154,13 @@ fn an_unknown_runtime_proves_itself() {
     (0..PROOFS_MIN).for_each(|_| p.answered(true, true, true));
     assert_eq!(p.threads(), Threads::Multiplexed, "one answer by another thread is enough");
 }
+
+#[test]
+fn times_that_no_clock_gives_do_not_add_up_to_more_than_there_is() {
+    let mut process = ProcessState::default();
+    for id in 1..=3 {
+        process.begin(id, 0);
+        process.end(id, u64::MAX);
+    }
+    assert_eq!(process.work(u64::MAX).busy_ns, u64::MAX);
+}

@@ -31,7 +31,7 @@ enum Section {
     Unit,
     /// Seeded worlds with faults: 2,000, or 10,000 where CI is set.
     Simulate,
-    /// Each fuzz target, shortly; 4 minutes where CI is set.
+    /// Each fuzz target, shortly; 2 minutes where CI is set.
     Fuzz,
     /// Real services, the real agent, a real receiver.
     E2e,
@@ -94,7 +94,7 @@ fn simulated_seeds() -> u64 {
 }
 
 fn fuzz_seconds() -> u32 {
-    if std::env::var_os("CI").is_some() { 240 } else { 20 }
+    if std::env::var_os("CI").is_some() { 120 } else { 20 }
 }
 
 /// The agent as it is released, alone on its services: one test at a time.

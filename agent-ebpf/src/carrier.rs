@@ -51,6 +51,11 @@ impl Cause {
         self.token != 0
     }
 
+    #[inline(always)]
+    fn trail(self) -> Trail {
+        Trail::from_u8(self.trail as u8)
+    }
+
     /// A context finer than a thread had it.
     #[inline(always)]
     pub(crate) fn is_task(self) -> bool {
@@ -106,14 +111,11 @@ impl Carrier {
     /// The same, in the hands of a thread that is made. What is known of the turn of an event loop says nothing of its threads.
     #[inline(always)]
     fn spawned(self) -> Self {
-        let trail = if self.cause.trail == Trail::Thread as u32 {
-            Trail::Spawned
-        } else if self.cause.trail == Trail::Task as u32 {
-            Trail::SpawnedByTask
-        } else if self.cause.trail == Trail::Spawned as u32 || self.cause.trail == Trail::SpawnedByTask as u32 {
-            return self.handed_on();
-        } else {
-            return Self::NONE;
+        let trail = match self.cause.trail() {
+            Trail::Thread => Trail::Spawned,
+            Trail::Task => Trail::SpawnedByTask,
+            Trail::Turn | Trail::Reuse => return Self::NONE,
+            spawned => spawned,
         };
         Self { cause: Cause { token: self.cause.token, trail: trail as u32, own: 0 }, sock: self.sock }
     }
@@ -188,9 +190,7 @@ pub(crate) fn spawned(thread: Thread, maker: Thread) {
 /// The thread carries what it had from its start.
 #[inline(always)]
 pub(crate) fn is_spawned(thread: Thread) -> bool {
-    of(Context::thread(thread)).is_some_and(|carrier| {
-        carrier.cause.trail == Trail::Spawned as u32 || carrier.cause.trail == Trail::SpawnedByTask as u32
-    })
+    of(Context::thread(thread)).is_some_and(|carrier| carrier.cause.trail().is_spawned())
 }
 
 #[inline(always)]

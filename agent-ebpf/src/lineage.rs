@@ -3,16 +3,16 @@
 //! A context serves a connection if the connection's requests wake it, or if it was made by whoever was setting the connection
 //! up at that time.
 
-use autospan_abi::Trail;
 use autospan_abi::limits::{BEGINNINGS_MAX, LINEAGES_MAX};
+use autospan_abi::{Counter, Trail};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::LruHashMap;
 
 use crate::carrier::Carrier;
-use crate::connection;
 use crate::context::Context;
 use crate::kernel::{Sock, Socket};
 use crate::process::Thread;
+use crate::{connection, counter};
 
 /// By context; by [`Context::process`], what all of a process have shown.
 #[map]
@@ -76,7 +76,7 @@ pub(crate) fn made(context: Context, maker: Context, thread: Thread, carrier: Ca
         (lineage.home, lineage.home_inode) = (setup.sock, setup.inode);
         lineage.flags = Lineage::MADE_FOR_HOME;
     }
-    let _ = LINEAGES.insert(context, lineage, 0);
+    set(context, lineage);
     if carrier.cause.is_some() && !carrier.is_answered() {
         return carrier.handed_on();
     }
@@ -88,11 +88,10 @@ pub(crate) fn made(context: Context, maker: Context, thread: Thread, carrier: Ca
 pub(crate) fn sets_up(socket: Socket, thread: Thread) {
     let context = Context::current(thread);
     if context.is_python() {
-        let _ = SETUPS.insert(
-            thread.tid,
-            Setup { sock: socket.sock.0, inode: socket.inode, context: context.address() },
-            0,
-        );
+        let setup = Setup { sock: socket.sock.0, inode: socket.inode, context: context.address() };
+        if SETUPS.insert(thread.tid, setup, 0).is_err() {
+            counter::bump(Counter::LostCarriersFull);
+        }
     }
 }
 
@@ -115,7 +114,9 @@ pub(crate) fn connecting(sock: Sock, context: Context) {
     if context.is_python() {
         let maker = maker(context);
         let before = maker_of(context, maker);
-        let _ = CONNECTORS.insert(sock.0, [context.address(), maker, before], 0);
+        if CONNECTORS.insert(sock.0, [context.address(), maker, before], 0).is_err() {
+            counter::bump(Counter::LostTlsFull);
+        }
     }
 }
 
@@ -160,7 +161,7 @@ pub(crate) fn woken(context: Context, carrier: Carrier) {
         // SAFETY: as above; a lost count is one proof less.
         unsafe { (*entry).wakes += 1 };
     } else {
-        let _ = LINEAGES.insert(process, Lineage { wakes: 1, ..Lineage::UNKNOWN }, 0);
+        set(process, Lineage { wakes: 1, ..Lineage::UNKNOWN });
     }
 }
 
@@ -176,8 +177,14 @@ pub(crate) fn works(context: Context) {
 /// The process' contexts are used in another way than believed.
 #[inline(never)]
 fn doubt(context: Context) {
-    let process = Lineage { flags: Lineage::WORKS, ..Lineage::UNKNOWN };
-    let _ = LINEAGES.insert(context.process(), process, 0);
+    set(context.process(), Lineage { flags: Lineage::WORKS, ..Lineage::UNKNOWN });
+}
+
+#[inline(always)]
+fn set(context: Context, lineage: Lineage) {
+    if LINEAGES.insert(context, lineage, 0).is_err() {
+        counter::bump(Counter::LostCarriersFull);
+    }
 }
 
 /// The only request that waits for its answer on the connection that the context serves.

@@ -5,7 +5,7 @@
 //! - a system call on the connection, made inside a call of the library on the session;
 //! - where the library never sees the socket (memory BIOs: Node, asyncio): the library is asked to read right after the
 //!   same context read ciphertext from the connection, and nobody else has asked since;
-//! - or the context that connected the socket, or the one that made it, asks a new session for its first message right
+//! - or the context that connected the socket, or one of those that it comes from, asks a new session for its first message right
 //!   before that is sent;
 //! - `SSL_set_fd`.
 //!
@@ -122,11 +122,6 @@ struct CiphertextRead {
 impl CiphertextRead {
     /// Another connection's was still waiting for its session: who reads first and decrypts later leaves no evidence.
     const SEVERAL: u64 = 0;
-
-    #[inline(always)]
-    fn is_fresh(&self, now: u64) -> bool {
-        now - self.at <= TLS_READ_KEPT_NS
-    }
 }
 
 /// A session without a connection was asked for something to send.
@@ -141,11 +136,6 @@ struct Offer {
 impl Offer {
     /// Another session's was not sent yet.
     const SEVERAL: u64 = 0;
-
-    #[inline(always)]
-    fn is_fresh(&self, now: u64) -> bool {
-        now - self.at <= TLS_READ_KEPT_NS
-    }
 }
 
 /// How a call of a library says how many bytes it moved.
@@ -524,7 +514,7 @@ fn remember_read(connection: &mut Connection, socket: Socket, thread: Thread) {
 #[inline(always)]
 fn store_read(context: Context, mut read: CiphertextRead) {
     // SAFETY: only the thread that runs the context writes its entry.
-    if unsafe { TLS_READS.get(context) }.is_some_and(|last| last.sock != read.sock && last.is_fresh(read.at)) {
+    if unsafe { TLS_READS.get(context) }.is_some_and(|last| last.sock != read.sock && is_fresh(last.at, read.at)) {
         read.sock = CiphertextRead::SEVERAL;
     }
     if TLS_READS.insert(context, read, 0).is_err() {
@@ -560,13 +550,21 @@ fn offer(session: u64, context: Context) {
     // SAFETY: the helper has no preconditions.
     let mut offer = Offer { session, at: unsafe { bpf_ktime_get_ns() } };
     // SAFETY: copied at once.
-    if unsafe { TLS_OFFERS.get(context) }.is_some_and(|last| last.session != session && last.is_fresh(offer.at)) {
+    if unsafe { TLS_OFFERS.get(context) }.is_some_and(|last| last.session != session && is_fresh(last.at, offer.at)) {
         offer.session = Offer::SEVERAL;
     }
-    let _ = TLS_OFFERS.insert(context, offer, 0);
+    if TLS_OFFERS.insert(context, offer, 0).is_err() {
+        counter::bump(Counter::LostTlsFull);
+    }
 }
 
 // === evidence ===
+
+/// What a context did last is evidence for what it does now.
+#[inline(always)]
+fn is_fresh(at: u64, now: u64) -> bool {
+    now - at <= TLS_READ_KEPT_NS
+}
 
 /// A system call on the connection was made inside a call on the session.
 #[inline(always)]
@@ -602,7 +600,7 @@ fn take_offer(context: Context) -> Option<u64> {
     let offer = unsafe { TLS_OFFERS.get(context) }.copied()?;
     let _ = TLS_OFFERS.remove(context);
     // SAFETY: the helper has no preconditions.
-    let is_fresh = offer.is_fresh(unsafe { bpf_ktime_get_ns() });
+    let is_fresh = is_fresh(offer.at, unsafe { bpf_ktime_get_ns() });
     if is_fresh && offer.session != Offer::SEVERAL { Some(offer.session) } else { None }
 }
 
@@ -612,7 +610,7 @@ fn take_offer(context: Context) -> Option<u64> {
 fn follows_read(key: SessionKey, context: Context, thread: Thread, first_write: bool) {
     let Some(read) = take_read(context) else { return };
     // SAFETY: the helper has no preconditions.
-    if !read.is_fresh(unsafe { bpf_ktime_get_ns() }) || read.sock == CiphertextRead::SEVERAL {
+    if !is_fresh(read.at, unsafe { bpf_ktime_get_ns() }) || read.sock == CiphertextRead::SEVERAL {
         return;
     }
     let socket = Socket { sock: Sock(read.sock), inode: read.inode };

@@ -26,11 +26,11 @@ pub(crate) fn install_for_tests(args: &Args) -> Result<()> {
 
 pub(crate) fn install(args: &Args) -> Result<()> {
     debian_packages(PACKAGES)?;
-    python("venv", "tests/apps/requirements.txt")?;
+    python("venv", &python3(), "tests/apps/requirements.txt")?;
     node("node", "tests/apps/node", &NODE_SOURCES)?;
     go()?;
     if args.zero_code {
-        python("venv-otel", "tests/apps/requirements-otel.txt")?;
+        python("venv-otel", &python3(), "tests/apps/requirements-otel.txt")?;
         node("node-otel", "tests/apps/node-otel", &NODE_SOURCES)?;
     }
     Ok(())
@@ -120,11 +120,12 @@ fn python3() -> PathBuf {
     if debian.exists() { debian } else { find("python3").unwrap_or(debian) }
 }
 
-/// A virtual environment with the pinned packages.
-fn python(name: &str, requirements: &str) -> Result<()> {
+/// A virtual environment of an interpreter, with the pinned packages.
+fn python(name: &str, interpreter: &Path, requirements: &str) -> Result<()> {
     let requirements = root().join(requirements);
-    Part::new(name).install(&fs::read_to_string(&requirements)?, |venv| {
-        run(Command::new(python3()).args(["-m", "venv"]).arg(venv))?;
+    let pins = format!("{}\n{}", interpreter.display(), fs::read_to_string(&requirements)?);
+    Part::new(name).install(&pins, |venv| {
+        run(Command::new(interpreter).args(["-m", "venv"]).arg(venv))?;
         let mut pip = Command::new(venv.join("bin/pip"));
         pip.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(&requirements);
         run(&mut pip)

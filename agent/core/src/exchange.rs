@@ -12,6 +12,7 @@ use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use autospan_abi::Role;
 use hashbrown::HashMap;
 
 /// Tokens of a request's body that are remembered: the carrier of a thread is always its latest.
@@ -82,13 +83,8 @@ pub(crate) struct Pairing {
 const UNFINISHED: MessageEnd = MessageEnd { body_bytes: 0, truncated: true };
 
 impl Exchange {
-    pub(crate) fn new(
-        id: ExchangeId,
-        connection: &Connection,
-        kind: SpanKind,
-        head: Box<RequestHead>,
-        origin: Origin,
-    ) -> Self {
+    pub(crate) fn new(id: ExchangeId, connection: &Connection, head: Box<RequestHead>, origin: Origin) -> Self {
+        let kind = if connection.role == Role::Server { SpanKind::Server } else { SpanKind::Client };
         Self {
             id,
             connection: connection.id,

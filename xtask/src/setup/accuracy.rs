@@ -1,6 +1,6 @@
 //! What `cargo xtask accuracy` needs beyond the tests' services, below target/rig/accuracy.
 
-use super::{Args, Package, Part, debian_packages, go_build, go_toolchain, node, python3};
+use super::{Args, Package, Part, debian_packages, go_build, go_toolchain, node, python, python3};
 use crate::program::{cargo, find, run, target};
 use crate::root;
 use anyhow::{Context, Result};
@@ -31,24 +31,13 @@ fn has_php_curl() -> bool {
 pub(crate) fn install() -> Result<()> {
     super::install(&Args::default())?;
     debian_packages(PACKAGES)?;
-    python("accuracy/venv", &python3())?;
+    python("accuracy/venv", &python3(), REQUIREMENTS)?;
     if let Some(interpreter) = unstripped_python() {
-        python("accuracy/venv-unstripped", &interpreter)?;
+        python("accuracy/venv-unstripped", &interpreter, REQUIREMENTS)?;
     }
     node("accuracy/node", NODE, &NODE_SOURCES)?;
     go()?;
     rust()
-}
-
-fn python(name: &str, interpreter: &Path) -> Result<()> {
-    let requirements = root().join(REQUIREMENTS);
-    let pins = format!("{}\n{}", interpreter.display(), fs::read_to_string(&requirements)?);
-    Part::new(name).install(&pins, |venv| {
-        run(Command::new(interpreter).args(["-m", "venv"]).arg(venv))?;
-        let mut pip = Command::new(venv.join("bin/pip"));
-        pip.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(&requirements);
-        run(&mut pip)
-    })
 }
 
 /// The first python3 of the path that still has its symbols, by its real path.

@@ -49,12 +49,15 @@ impl Engine {
 
     /// All records about the start of the exchange have arrived: which client end a server's request came from can be told.
     fn is_due(&mut self, id: ExchangeId) {
+        let Some(exchange) = self.exchanges.get_mut(id).filter(|exchange| !exchange.is_due) else { return };
+        exchange.is_due = true;
+        if exchange.kind == SpanKind::Client {
+            return;
+        }
         let client = self.client_end(id);
-        let Some(exchange) = self.exchanges.get_mut(id) else { return };
-        if exchange.kind == SpanKind::Server && !exchange.is_due {
+        if let Some(exchange) = self.exchanges.get_mut(id) {
             exchange.parent = client.map(|client| (client, Evidence::Join)).ok_or(RootReason::Entry);
         }
-        exchange.is_due = true;
     }
 
     /// The exchange that has to be decided, or to end, first.
@@ -166,8 +169,8 @@ impl Engine {
     }
 
     /// The exchange of the client end whose request this server's is.
-    fn client_end(&mut self, id: ExchangeId) -> Option<ExchangeId> {
-        let server = self.exchanges.get(id).filter(|e| e.kind == SpanKind::Server && !e.is_due)?;
+    fn client_end(&mut self, server: ExchangeId) -> Option<ExchangeId> {
+        let server = self.exchanges.get(server)?;
         let (key, at) = (server.join.as_ref()?, server.origin.at);
         let found = self.joins.last_sent(key, at)?;
         let client = self.exchanges.get(found).filter(|client| client.end.is_none_or(|end| end >= at))?;

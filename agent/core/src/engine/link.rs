@@ -57,20 +57,25 @@ impl Engine {
         let id = self.exchanges.next_id();
         link.pairing.unanswered.push_back(Some(id));
         link.pairing.request = Some(id);
-        let kind = if link.connection.role == Role::Server { SpanKind::Server } else { SpanKind::Client };
-        let exchange = Exchange::new(id, &link.connection, kind, head, origin);
-        match kind {
-            SpanKind::Server => self.exchanges.insert(exchange),
+        let exchange = Exchange::new(id, &link.connection, head, origin);
+        self.begin(exchange, token);
+    }
+
+    /// `token`: of the call that completed the request's head.
+    pub(super) fn begin(&mut self, exchange: Exchange, token: u64) {
+        let (id, origin) = (exchange.id, exchange.origin);
+        match exchange.kind {
             SpanKind::Client => self.client_request(exchange),
-        }
-        if kind == SpanKind::Server {
-            self.exchanges.bind_head(token, id);
-            self.in_flight(origin, id);
+            SpanKind::Server => {
+                self.exchanges.insert(exchange);
+                self.exchanges.bind_head(token, id);
+                self.in_flight(origin, id);
+            }
         }
         self.start_timer(origin.at, Timer::Decide(id));
     }
 
-    pub(super) fn client_request(&mut self, mut exchange: Exchange) {
+    fn client_request(&mut self, mut exchange: Exchange) {
         let carried = self.carried(&exchange.origin);
         exchange.parent = self.parent_of(&exchange, carried);
         self.await_exit(&mut exchange);
@@ -179,7 +184,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn in_flight(&mut self, origin: Origin, id: ExchangeId) {
+    fn in_flight(&mut self, origin: Origin, id: ExchangeId) {
         let thread = self.threads.entry(origin.tid).or_default();
         let is_shared = !thread.is_empty();
         thread.insert(id);

@@ -4,7 +4,6 @@ use super::{Engine, Output};
 use crate::causality::ExchangeId;
 use crate::connection::Origin;
 use crate::counter::Counter;
-use crate::engine::Timer;
 use crate::exchange::Exchange;
 use crate::protocol::{HttpResponse, RequestHead, ResponseHead, Side, StreamStep};
 use crate::span::SpanKind;
@@ -55,20 +54,14 @@ impl Engine {
         }
         let id = self.exchanges.next_id();
         let replaced = link.streams.insert(stream, id);
-        let kind = if link.connection.role == Role::Server { SpanKind::Server } else { SpanKind::Client };
-        let mut exchange = Exchange::new(id, &link.connection, kind, head, origin);
+        let mut exchange = Exchange::new(id, &link.connection, head, origin);
         exchange.join = exchange.join.map(|key| key.of_stream(stream));
-        match kind {
-            SpanKind::Client => self.client_request(exchange),
-            SpanKind::Server => {
-                self.exchanges.insert(exchange);
-                self.exchanges.bind_head(token, id);
-                // Whoever read it need not work on it, nor on it alone.
-                self.exchanges.doubt(token);
-                self.in_flight(origin, id);
-            }
+        let is_server = exchange.kind == SpanKind::Server;
+        self.begin(exchange, token);
+        if is_server {
+            // Whoever read it need not work on it, nor on it alone.
+            self.exchanges.doubt(token);
         }
-        self.start_timer(origin.at, Timer::Decide(id));
         replaced.into_iter().for_each(|id| self.drop_exchange(id));
     }
 

@@ -59,7 +59,7 @@ impl Cause {
     /// A context finer than a thread had it.
     #[inline(always)]
     pub(crate) fn is_task(self) -> bool {
-        self.trail == Trail::Task as u32
+        self.trail == Trail::Task as u32 || self.trail == Trail::Stream as u32
     }
 }
 
@@ -102,6 +102,20 @@ impl Carrier {
         Self { cause: Cause { own: 0, ..self.cause }, sock: self.sock }
     }
 
+    /// The same, in the hands of a task that is made.
+    #[inline(always)]
+    pub(crate) fn inherited(self) -> Self {
+        let trail = if self.cause.is_task() { Trail::Task as u32 } else { self.cause.trail };
+        Self { cause: Cause { trail, own: 0, ..self.cause }, sock: self.sock }
+    }
+
+    /// The same, of a task that writes the heads of its own requests; see [`Trail::Stream`].
+    #[inline(always)]
+    pub(crate) fn writes_own_heads(self) -> Self {
+        let trail = if self.cause.is_task() { Trail::Stream as u32 } else { self.cause.trail };
+        Self { cause: Cause { trail, ..self.cause }, sock: self.sock }
+    }
+
     /// The same in a later turn of an event loop: whoever waited for the connection of this one has it by then.
     #[inline(always)]
     pub(crate) fn in_later_turn(self) -> Self {
@@ -114,7 +128,7 @@ impl Carrier {
         let trail = match self.cause.trail() {
             Trail::Thread => Trail::Spawned,
             Trail::Task => Trail::SpawnedByTask,
-            Trail::Turn | Trail::Reuse => return Self::NONE,
+            Trail::Turn | Trail::Reuse | Trail::Stream => return Self::NONE,
             spawned => spawned,
         };
         Self { cause: Cause { token: self.cause.token, trail: trail as u32, own: 0 }, sock: self.sock }

@@ -291,6 +291,12 @@ impl Connection {
         if is_waiting && self.reads == 1 { Some(self.token) } else { None }
     }
 
+    /// Server end: nothing was read since the bytes that `carrier` stands for.
+    #[inline(always)]
+    pub(crate) fn is_read_last(&self, carrier: Carrier) -> bool {
+        self.role != Role::Client as u8 && self.token == carrier.cause.token
+    }
+
     #[inline(always)]
     pub(crate) fn inode(&self) -> u64 {
         self.inode

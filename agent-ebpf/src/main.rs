@@ -22,6 +22,7 @@ mod pending;
 mod process;
 mod registers;
 mod ring;
+mod streams;
 mod tls;
 
 /// The kernel lends its GPL-only helpers to programs that say so.

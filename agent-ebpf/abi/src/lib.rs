@@ -12,6 +12,7 @@ pub mod limits;
 pub mod process;
 pub mod record;
 pub mod runtime;
+pub mod token;
 
 pub use config::{KernelConfig, KernelOffsets};
 pub use connection::{ListenerKey, Policy, PolicyMode, Role};
@@ -23,4 +24,4 @@ pub use record::{
 pub use runtime::PythonRuntime;
 
 /// Version of everything in this crate.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;

@@ -34,6 +34,8 @@ pub const LINEAGES_MAX: u32 = 4_096;
 pub const BEGINNINGS_MAX: u32 = 1_024;
 /// Work handed from one context to another and not taken yet, of each kind (LRU).
 pub const HANDOVERS_MAX: u32 = 2_048;
+/// HTTP/2 sessions of libraries whose streams are handed to those that work on them (LRU).
+pub const HTTP2_SESSIONS_MAX: u32 = 1_024;
 /// Threads that are mapping a file executable at once (LRU).
 pub const MAPPINGS_MAX: u32 = 1_024;
 /// Threads and goroutines inside a call of a TLS library at once (LRU).

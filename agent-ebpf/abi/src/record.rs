@@ -190,6 +190,9 @@ pub enum Trail {
     Spawned = 4,
     /// The same, made by one that carried it as [`Trail::Task`].
     SpawnedByTask = 5,
+    /// As [`Trail::Task`], and on a connection with many streams at once the context writes the heads of its own requests
+    /// only.
+    Stream = 6,
 }
 
 impl Trail {
@@ -200,6 +203,7 @@ impl Trail {
             3 => Self::Reuse,
             4 => Self::Spawned,
             5 => Self::SpawnedByTask,
+            6 => Self::Stream,
             _ => Self::Thread,
         }
     }

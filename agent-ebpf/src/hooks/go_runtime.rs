@@ -34,7 +34,7 @@ pub fn go_newproc_return(ctx: ProbeContext) -> u32 {
     let made = Context::task(thread.tgid, Frame::of(&ctx).go_first());
     let maker = pending::end_spawn(thread).map(|maker| Context::task(thread.tgid, maker));
     match maker.and_then(carrier::of) {
-        Some(carrier) => carrier::set(made, carrier.handed_on()),
+        Some(carrier) => carrier::set(made, carrier.inherited()),
         None => carrier::forget(made),
     }
     0

@@ -1,5 +1,6 @@
 //! The programs, by what they hook.
 
+mod go_http2;
 mod go_runtime;
 mod go_tls;
 mod listen;

@@ -279,7 +279,7 @@ pub(crate) struct Call {
 pub(crate) fn decide(process: &ProcessState, call: Call) -> Result<(ExchangeId, Evidence), RootReason> {
     match call.trail {
         Trail::Thread | Trail::Spawned => by_thread(process, call),
-        Trail::Task | Trail::SpawnedByTask => exact(call.carried, Evidence::Task),
+        Trail::Task | Trail::SpawnedByTask | Trail::Stream => exact(call.carried, Evidence::Task),
         Trail::Turn => exact(call.carried, Evidence::Turn),
         Trail::Reuse => by_reuse(process, call),
     }

@@ -40,6 +40,12 @@ pub enum ProbeProgram {
     GoNewprocReturn,
     /// Entry of `net/http.(*persistConn).roundTrip`.
     GoRoundTrip,
+    /// Entry of `(*serverConn).readFrames` of an HTTP/2 server.
+    GoHttp2ReadFrames,
+    /// Entry of `(*serverConn).runHandler` of an HTTP/2 server.
+    GoHttp2RunHandler,
+    /// Entry of `(*ClientConn).writeHeaders` of an HTTP/2 client.
+    GoHttp2WriteHeaders,
     /// Return of `PyContext_CopyCurrent`: → the new context.
     PyContextCopied,
     /// Entry of `PyContext_Enter`: (context).
@@ -93,7 +99,7 @@ pub struct Recognised {
 // === impl ProbeProgram ===
 
 impl ProbeProgram {
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 28] = [
         Self::TlsRead,
         Self::TlsReadEx,
         Self::TlsWrite,
@@ -111,6 +117,9 @@ impl ProbeProgram {
         Self::GoNewproc,
         Self::GoNewprocReturn,
         Self::GoRoundTrip,
+        Self::GoHttp2ReadFrames,
+        Self::GoHttp2RunHandler,
+        Self::GoHttp2WriteHeaders,
         Self::PyContextCopied,
         Self::PyContextEntered,
         Self::PyFutureSet,
@@ -141,6 +150,9 @@ impl ProbeProgram {
             Self::GoNewproc => "go_newproc",
             Self::GoNewprocReturn => "go_newproc_return",
             Self::GoRoundTrip => "go_round_trip",
+            Self::GoHttp2ReadFrames => "go_http2_read_frames",
+            Self::GoHttp2RunHandler => "go_http2_run_handler",
+            Self::GoHttp2WriteHeaders => "go_http2_write_headers",
             Self::PyContextCopied => "python_context_copied",
             Self::PyContextEntered => "python_context_entered",
             Self::PyFutureSet => "python_future_set",

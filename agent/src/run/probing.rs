@@ -125,7 +125,10 @@ fn trait_of(program: ProbeProgram) -> u8 {
         | P::GoTlsReturn
         | P::GoTlsHandshakeReturn
         | P::GoNewproc
-        | P::GoRoundTrip => 0,
+        | P::GoRoundTrip
+        | P::GoHttp2ReadFrames
+        | P::GoHttp2RunHandler
+        | P::GoHttp2WriteHeaders => 0,
         P::PyContextCopied | P::PyContextEntered | P::PyFutureSet | P::PyQueuePut | P::PyQueueGot => 0,
         P::WorkSubmitted | P::WorkDone => 0,
     }

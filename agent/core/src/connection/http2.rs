@@ -134,8 +134,9 @@ impl Connection {
         out.push(match step {
             StreamStep::Request(head) => {
                 let (origin, token) = self.origin(side, consumed, mark);
-                // Whoever wrote it may have written it for another.
-                let origin = Origin { cause: 0, trail: Trail::Thread, ..origin };
+                let by_its_own = origin.trail == Trail::Stream;
+                // Whoever else wrote it may have written it for another.
+                let origin = if by_its_own { origin } else { Origin { cause: 0, trail: Trail::Thread, ..origin } };
                 Signal::StreamRequest { stream, head, origin, token }
             }
             step => Signal::Stream { stream, step, at: mark.at, token: mark.token },

@@ -142,7 +142,8 @@ impl Engine {
             (Carried::Open { .. }, _) | (Carried::Nothing, Trail::Thread | Trail::Spawned) if is_alone => {
                 self.routines.made_for_one(origin.tgid, routine, work);
             }
-            (Carried::Answered, _) | (Carried::Nothing, Trail::Task | Trail::SpawnedByTask | Trail::Turn) => {
+            (Carried::Answered, _)
+            | (Carried::Nothing, Trail::Task | Trail::SpawnedByTask | Trail::Turn | Trail::Stream) => {
                 self.strayed(origin, routine, work);
             }
             (Carried::Nothing | Carried::Unusable, _) if is_idle => self.strayed(origin, routine, work),
@@ -166,7 +167,7 @@ impl Engine {
         }
         // A response that is read from a shared connection gives its thread the cause of whichever call was the last.
         let multiplexes = self.processes.get(&origin.tgid).is_some_and(|process| process.multiplexes);
-        if multiplexes && origin.trail != Trail::Task {
+        if multiplexes && !matches!(origin.trail, Trail::Task | Trail::Stream) {
             return Carried::Unusable;
         }
         let id = match self.exchanges.owner(origin.cause) {

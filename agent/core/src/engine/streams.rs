@@ -8,7 +8,7 @@ use crate::exchange::Exchange;
 use crate::protocol::{HttpResponse, RequestHead, ResponseHead, Side, StreamStep};
 use crate::span::SpanKind;
 use alloc::boxed::Box;
-use autospan_abi::{Policy, Role};
+use autospan_abi::{Policy, Role, token};
 
 /// The stream of a request that was made before the connection had any.
 const FIRST_STREAM: u32 = 1;
@@ -35,6 +35,7 @@ impl Engine {
         let Some(link) = self.links.get_mut(&connection) else { return };
         if let Some(id) = link.pairing.unanswered.pop_front().flatten() {
             link.streams.insert(FIRST_STREAM, id);
+            self.exchanges.bind_body(token::of_stream(connection, FIRST_STREAM), id);
         }
     }
 
@@ -57,10 +58,9 @@ impl Engine {
         let mut exchange = Exchange::new(id, &link.connection, head, origin);
         exchange.join = exchange.join.map(|key| key.of_stream(stream));
         let is_server = exchange.kind == SpanKind::Server;
-        self.begin(exchange, token);
+        self.begin(exchange, token::of_stream(connection, stream));
         if is_server {
-            // Whoever read it need not work on it, nor on it alone.
-            self.exchanges.doubt(token);
+            self.doubt_read(token, id);
         }
         replaced.into_iter().for_each(|id| self.drop_exchange(id));
     }
@@ -119,7 +119,14 @@ impl Engine {
     }
 
     fn stream_data(&mut self, id: ExchangeId, token: u64) {
-        if token != 0 && self.exchanges.get(id).is_some_and(|exchange| exchange.kind == SpanKind::Server) {
+        if self.exchanges.get(id).is_some_and(|exchange| exchange.kind == SpanKind::Server) {
+            self.doubt_read(token, id);
+        }
+    }
+
+    /// Whoever read parts of the request need not work on it, nor on it alone.
+    fn doubt_read(&mut self, token: u64, id: ExchangeId) {
+        if token != 0 {
             self.exchanges.bind_body(token, id);
             self.exchanges.doubt(token);
         }

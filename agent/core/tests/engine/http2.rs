@@ -137,6 +137,75 @@ fn calls_on_a_shared_connection_are_nobody_s() {
     }
 }
 
+/// Two requests are in flight, and a call is made for each, on a connection of its own.
+#[test]
+fn who_works_on_a_stream_calls_for_its_request() {
+    let mut world = World::new();
+    world.trail = Trail::Task;
+    world.process(1, Threads::Multiplexed);
+    world.server(1, 10, 50_000);
+    world.client(1, 20, 40_000);
+    world.client(1, 21, 40_001);
+    world.begin(100, None, Some(10));
+    world.read_bytes(100, 10, &[h2_get(1, "/one"), h2_get(3, "/two")].concat());
+    world.works_on_stream(101, 10, 1);
+    world.works_on_stream(102, 10, 3);
+    world.works_on_stream(103, 10, 5);
+    world.write(102, 20, &get("/for-two"));
+    world.write(101, 21, &get("/for-one"));
+    world.read(102, 20, OK);
+    world.read(101, 21, OK);
+    world.write_bytes(100, 10, &[h2_ok(3), h2_ok(1)].concat());
+    world.write(101, 21, &get("/after-one"));
+    world.write(103, 20, &get("/for-none"));
+    let expected = "server GET /one 200 [entry]\n  client GET /for-one 200 [task]\n\
+                    server GET /two 200 [entry]\n  client GET /for-two 200 [task]\n\
+                    client GET /after-one - [answered]\nclient GET /for-none - [answered]\n";
+    world.close(20);
+    world.close(21);
+    assert_eq!(world.trees(), expected);
+}
+
+#[test]
+fn who_writes_the_heads_of_its_own_requests_only_is_believed_on_a_shared_connection() {
+    let mut world = World::new();
+    world.process(1, Threads::Multiplexed);
+    world.server(1, 10, 50_000);
+    world.server(1, 11, 50_001);
+    world.client(1, 20, 40_000);
+    world.begin(100, Some(20), None);
+    world.trail = Trail::Stream;
+    world.read(100, 10, &get("/one"));
+    world.read(101, 11, &get("/two"));
+    world.write_bytes(101, 20, &h2_get(1, "/for-two"));
+    // Bytes of another's body are in front.
+    world.write_bytes(100, 20, &[frame(0, 0, 1, b"more"), h2_get(3, "/for-one")].concat());
+    world.read_bytes(102, 20, &[h2_ok(3), h2_ok(1)].concat());
+    world.write(100, 10, OK);
+    world.write(101, 11, OK);
+    let expected = "server GET /one 200 [entry]\n  client GET /for-one 200 [task]\n\
+                    server GET /two 200 [entry]\n  client GET /for-two 200 [task]\n";
+    assert_eq!(world.trees(), expected);
+}
+
+#[test]
+fn an_upgraded_request_is_that_of_the_first_stream() {
+    let request = "GET /first HTTP/1.1\r\nHost: shop\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n";
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
+    let mut world = World::new();
+    world.trail = Trail::Task;
+    world.process(1, Threads::Multiplexed);
+    world.server(1, 10, 50_000);
+    world.client(1, 20, 40_000);
+    world.read(100, 10, request);
+    world.write_bytes(100, 10, &[switch.as_bytes(), SETTINGS].concat());
+    world.works_on_stream(101, 10, 1);
+    world.write(101, 20, &get("/for-first"));
+    world.read(101, 20, OK);
+    world.write_bytes(100, 10, &h2_ok(1));
+    assert_eq!(world.trees(), "server GET /first 200 [entry]\n  client GET /for-first 200 [task]\n");
+}
+
 /// The kernel side takes whoever reads an answer for one who works on what was asked last.
 #[test]
 fn whoever_reads_an_answer_from_a_shared_connection_may_work_for_another() {

@@ -1,6 +1,6 @@
 //! A tiny world that writes the records the kernel programs would, and shows the engine's spans as trees.
 
-use autospan_abi::{Direction, Role, Trail};
+use autospan_abi::{Direction, Role, Trail, token};
 use autospan_core::engine::{Engine, EngineConfig, Output};
 use autospan_core::event::{Data, Ends, Event, EventKind, Opened, Tls};
 use autospan_core::fact::{Fact, Threads};
@@ -211,6 +211,11 @@ impl World {
     pub(crate) fn spawn(&mut self, maker: u32, tid: u32) {
         let carried = self.carriers.get(&maker).copied().unwrap_or_default();
         self.carriers.insert(tid, carried);
+    }
+
+    /// What `tid` runs was made for one stream of a connection that has many at once.
+    pub(crate) fn works_on_stream(&mut self, tid: u32, connection: Conn, stream: u32) {
+        self.carriers.insert(tid, token::of_stream(connection, stream));
     }
 
     pub(crate) fn thread_exit(&mut self, tgid: u32, tid: u32) {

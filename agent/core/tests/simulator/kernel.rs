@@ -74,7 +74,7 @@ impl Carrier {
         let trail = match self.cause.trail {
             Trail::Thread | Trail::Spawned => Trail::Spawned,
             Trail::Task | Trail::SpawnedByTask => Trail::SpawnedByTask,
-            Trail::Turn | Trail::Reuse => return Self::default(),
+            Trail::Turn | Trail::Reuse | Trail::Stream => return Self::default(),
         };
         Self { cause: Cause { token: self.cause.token, trail, own: false }, sock: self.sock }
     }

@@ -13,7 +13,8 @@ use super::Probe;
 use crate::elf::{Elf, Function, Machine, Source};
 use crate::probe::plan::{Component, ProbeProgram, Recognised};
 use ProbeProgram::{
-    GoNewproc, GoNewprocReturn, GoRoundTrip, GoTlsHandshake, GoTlsHandshakeReturn, GoTlsRead, GoTlsReturn, GoTlsWrite,
+    GoHttp2ReadFrames, GoHttp2RunHandler, GoHttp2WriteHeaders, GoNewproc, GoNewprocReturn, GoRoundTrip, GoTlsHandshake,
+    GoTlsHandshakeReturn, GoTlsRead, GoTlsReturn, GoTlsWrite,
 };
 
 /// A function that is looked for, and what is attached to it.
@@ -23,13 +24,22 @@ struct Wanted {
     returns: Option<ProbeProgram>,
 }
 
-const FUNCTIONS: [Wanted; 6] = [
+const FUNCTIONS: [Wanted; 15] = [
     Wanted { name: "crypto/tls.(*Conn).Read", entry: GoTlsRead, returns: Some(GoTlsReturn) },
     Wanted { name: "crypto/tls.(*Conn).Write", entry: GoTlsWrite, returns: Some(GoTlsReturn) },
     Wanted { name: "crypto/tls.(*Conn).clientHandshake", entry: GoTlsHandshake, returns: Some(GoTlsHandshakeReturn) },
     Wanted { name: "crypto/tls.(*Conn).serverHandshake", entry: GoTlsHandshake, returns: Some(GoTlsHandshakeReturn) },
     Wanted { name: "runtime.newproc1", entry: GoNewproc, returns: Some(GoNewprocReturn) },
     Wanted { name: "net/http.(*persistConn).roundTrip", entry: GoRoundTrip, returns: None },
+    Wanted { name: "net/http.(*http2serverConn).readFrames", entry: GoHttp2ReadFrames, returns: None },
+    Wanted { name: "net/http.(*http2serverConn).runHandler", entry: GoHttp2RunHandler, returns: None },
+    Wanted { name: "net/http.(*http2ClientConn).writeHeaders", entry: GoHttp2WriteHeaders, returns: None },
+    Wanted { name: "net/http/internal/http2.(*serverConn).readFrames", entry: GoHttp2ReadFrames, returns: None },
+    Wanted { name: "net/http/internal/http2.(*serverConn).runHandler", entry: GoHttp2RunHandler, returns: None },
+    Wanted { name: "net/http/internal/http2.(*ClientConn).writeHeaders", entry: GoHttp2WriteHeaders, returns: None },
+    Wanted { name: "golang.org/x/net/http2.(*serverConn).readFrames", entry: GoHttp2ReadFrames, returns: None },
+    Wanted { name: "golang.org/x/net/http2.(*serverConn).runHandler", entry: GoHttp2RunHandler, returns: None },
+    Wanted { name: "golang.org/x/net/http2.(*ClientConn).writeHeaders", entry: GoHttp2WriteHeaders, returns: None },
 ];
 
 /// Adds what an executable linked by Go has of them.

@@ -1,7 +1,10 @@
 use crate::elf::testing::{AARCH64, CODE_BASE, CODE_OFFSET, Image, go_build_information, go_functab};
 use crate::probe::plan::{ProbeProgram, Recognised};
 use crate::probe::recognise::recognise;
-use ProbeProgram::{GoNewproc, GoNewprocReturn, GoRoundTrip, GoTlsRead, GoTlsReturn, GoTlsWrite};
+use ProbeProgram::{
+    GoHttp2ReadFrames, GoHttp2RunHandler, GoHttp2WriteHeaders, GoNewproc, GoNewprocReturn, GoRoundTrip, GoTlsRead,
+    GoTlsReturn, GoTlsWrite,
+};
 
 /// `cmp 16(%r14), %rsp; jbe +2; push %rbp; ret; ret; jmp start`.
 const X86_64: [u8; 11] = [0x49, 0x3b, 0x66, 0x10, 0x76, 0x03, 0x55, 0xc3, 0xc3, 0xeb, 0xf5];
@@ -141,6 +144,26 @@ fn functions_of_the_runtime() {
     assert_eq!((probes(&recognised), recognised.loss), (vec![(33, GoRoundTrip)], None), "one is understood");
     image.sections[0].1 = go_build_information("go1.16");
     assert_eq!(recognise(image.build().as_slice()), Recognised::default(), "no TLS is lost");
+}
+
+#[test]
+fn functions_of_http2_by_each_of_their_names() {
+    for [server, client] in [
+        ["net/http.(*http2serverConn)", "net/http.(*http2ClientConn)"],
+        ["net/http/internal/http2.(*serverConn)", "net/http/internal/http2.(*ClientConn)"],
+        ["golang.org/x/net/http2.(*serverConn)", "golang.org/x/net/http2.(*ClientConn)"],
+    ] {
+        let of_server = [&format!("{server}.readFrames")[..], &format!("{server}.runHandler")];
+        let names = ["golang.org/x/net/http2.(*other).writeHeaders", &format!("{client}.writeHeaders")];
+        for (names, expected) in [
+            (of_server, vec![(22, GoHttp2ReadFrames), (33, GoHttp2RunHandler)]),
+            (names, vec![(33, GoHttp2WriteHeaders)]),
+        ] {
+            let mut image = stripped("go1.27.3", 0);
+            image.sections[1].1 = go_functab(0, names, X86_64.len());
+            assert_eq!(probes(&recognise(image.build().as_slice())), expected, "{names:?}");
+        }
+    }
 }
 
 #[test]

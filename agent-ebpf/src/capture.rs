@@ -80,6 +80,9 @@ impl Transfer {
         connection.ensure_reported(call.socket().sock, thread);
         let policy = policy(connection);
         let inbound = call.direction == Direction::Inbound as u8;
+        if policy.multiplexed != 0 || is_preface(connection, call, inbound) {
+            connection.multiplexes(thread);
+        }
         let token = if inbound { connection.carry_after_read(call.socket().sock, thread) } else { 0 };
         turn(connection, call.direction, policy);
         let position = advance(connection, inbound, bytes);
@@ -181,6 +184,25 @@ fn policy(connection: &mut Connection) -> Policy {
         connection.role = policy.role as u8;
     }
     policy
+}
+
+/// What a client of HTTP/2 starts with (RFC 9113, section 3.4), as far as no request of HTTP/1 does.
+#[inline(always)]
+fn is_preface(connection: &Connection, call: &Call, inbound: bool) -> bool {
+    let position = if inbound { connection.inbound } else { connection.outbound };
+    position == 0 && read_user::<[u8; 6]>(start_of(call)) == Some(*b"PRI * ")
+}
+
+/// User address of the first byte of a call; 0: not known.
+#[inline(always)]
+pub(crate) fn start_of(call: &Call) -> u64 {
+    if call.layout == Layout::Buffer as u8 {
+        call.source
+    } else if call.layout == Layout::Vector as u8 {
+        read_user(call.source).unwrap_or(0)
+    } else {
+        0
+    }
 }
 
 /// A change of direction opens a new head.

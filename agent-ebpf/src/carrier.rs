@@ -78,6 +78,18 @@ impl Carrier {
         Self { cause: Cause { token, trail: trail as u32, own: 1 }, sock: sock.0 }
     }
 
+    /// Of no context: frames that were read on a connection. `first`: nothing was read there before.
+    #[inline(always)]
+    pub(crate) fn frames(sock: Sock, first: bool) -> Self {
+        Self { cause: Cause { own: first as u32, ..Cause::NONE }, sock: sock.0 }
+    }
+
+    /// Of [`Carrier::frames`].
+    #[inline(always)]
+    pub(crate) fn is_first(self) -> bool {
+        self.cause.own != 0
+    }
+
     /// Of a context that goes on with the cause of a response.
     #[inline(always)]
     pub(crate) fn resumed(cause: Cause, sock: Sock) -> Self {

@@ -5,7 +5,9 @@
 
 use autospan_abi::limits::{CONNECTIONS_MAX, CONNECTS_MAX, LISTENERS_MAX, TLS_HELLO_CALLS_MAX, UNIX_PATH_BYTES};
 use autospan_abi::process::{TRAIT_TURNS, TRAIT_UVLOOP};
-use autospan_abi::{ConnectionClosed, ConnectionOpened, Counter, Direction, ListenerKey, RecordKind, Role, Trail};
+use autospan_abi::{
+    ConnectionClosed, ConnectionMultiplexed, ConnectionOpened, Counter, Direction, ListenerKey, RecordKind, Role, Trail,
+};
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::LruHashMap;
@@ -59,8 +61,8 @@ pub(crate) struct Connection {
     connect_seen: u8,
     /// 1: `handed` holds, be it none.
     is_handed: u8,
-    /// 1: requests of several causes were on their way at once; whose response is read cannot be told any more.
-    is_shared: u8,
+    /// [`Connection::SHARED`], [`Connection::MULTIPLEXED`]: whose response is read cannot be told any more.
+    sharing: u8,
     /// Server end: calls that read since the last answer began.
     reads: u8,
     /// 1: `token` is that of the plaintext which will be read next.
@@ -130,6 +132,10 @@ struct Connect {
 
 impl Connection {
     pub(crate) const NO_DIRECTION: u8 = 0xff;
+    /// Requests of several causes were on their way at once.
+    const SHARED: u8 = 1;
+    /// It has many streams at once.
+    const MULTIPLEXED: u8 = 2;
     /// `role` of a socketpair: the two ends of one program talking to itself.
     const UNNAMED: u8 = 0xff;
 
@@ -151,7 +157,7 @@ impl Connection {
             reported: 0,
             connect_seen: u8::from(connect_seen),
             is_handed: 0,
-            is_shared: 0,
+            sharing: 0,
             reads: 0,
             is_expected: 0,
             turns: 0,
@@ -179,7 +185,7 @@ impl Connection {
         (self.inbound, self.outbound, self.last_cause) = (0, 0, Cause::NONE);
         (self.head_left, self.turns) = (0, 0);
         (self.direction, self.reported, self.connect_seen) = (Self::NO_DIRECTION, 0, 0);
-        (self.reads, self.is_expected) = (0, 0);
+        (self.reads, self.is_expected, self.sharing) = (0, 0, 0);
     }
 
     #[inline(always)]
@@ -238,7 +244,7 @@ impl Connection {
                 return;
             }
             // Another request's cause means that nobody waited for the response.
-            self.is_shared |= u8::from(self.last_cause.is_some());
+            self.sharing |= if self.last_cause.is_some() { Self::SHARED } else { 0 };
             self.last_cause = cause;
         }
     }
@@ -302,6 +308,37 @@ impl Connection {
         self.inode
     }
 
+    #[inline(always)]
+    fn is_multiplexed(&self) -> bool {
+        self.sharing & Self::MULTIPLEXED != 0
+    }
+
+    /// From now on it is known to have many streams at once.
+    #[inline(always)]
+    pub(crate) fn multiplexes(&mut self, thread: Thread) {
+        if self.is_multiplexed() {
+            return;
+        }
+        self.sharing |= Self::MULTIPLEXED;
+        ring::emit(ConnectionMultiplexed {
+            header: ring::header(RecordKind::ConnectionMultiplexed, size_of::<ConnectionMultiplexed>() as u32, thread),
+            connection: self.id(),
+        });
+    }
+
+    /// Frames were read, that the library of an event loop will be given next.
+    #[inline(always)]
+    fn offer_frames(&self, sock: Sock, thread: Thread) {
+        if self.is_multiplexed() && process::has(thread.tgid, TRAIT_TURNS) {
+            pending::set(thread, Carrier::frames(sock, self.inbound == 0));
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_server(&self) -> bool {
+        self.role != Role::Client as u8
+    }
+
     /// Makes the context that read carry what it read. Returns the token of a request's bytes, 0 for a response.
     #[inline(always)]
     pub(crate) fn carry_after_read(&mut self, sock: Sock, thread: Thread) -> u64 {
@@ -313,14 +350,17 @@ impl Connection {
                 // What its opener asked was missed; what is asked next may be another's.
                 self.connect_tid = 0;
             }
-            // A context with an identity of its own goes on with what it has, and so does a thread that is greeted.
-            let goes_on = context.is_task() || (nothing_asked && context.trail() == Trail::Thread);
-            if !goes_on && !before_context {
-                let cause = if self.is_shared == 0 { self.last_cause } else { Cause::NONE };
+            // A context with an identity of its own goes on with what it has, and so does a thread that is greeted, or that
+            // reads whatever comes for all streams.
+            let keeps = (nothing_asked || self.is_multiplexed()) && context.trail() == Trail::Thread;
+            if !context.is_task() && !keeps && !before_context {
+                let cause = if self.sharing == 0 { self.last_cause } else { Cause::NONE };
                 carrier::set(context, Carrier::resumed(cause, sock));
             }
+            self.offer_frames(sock, thread);
             return 0;
         }
+        self.offer_frames(sock, thread);
         self.reads = if self.direction == Direction::Inbound as u8 { self.reads.saturating_add(1) } else { 1 };
         if self.is_expected == 0 {
             self.token = if self.tls.is_bound() { carrier::mint_in_probe(thread.tid) } else { carrier::mint() };

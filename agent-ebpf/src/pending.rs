@@ -9,7 +9,8 @@ use crate::carrier::Carrier;
 use crate::counter;
 use crate::process::Thread;
 
-/// By thread: what it read outside of any context, for the context that it enters next.
+/// By thread: what it read outside of any context, for the context that it enters next; or frames, for the library that is
+/// given them next.
 #[map]
 static LOOP_READS: LruHashMap<u32, Carrier> = LruHashMap::with_max_entries(HANDOVERS_MAX, 0);
 
@@ -17,9 +18,9 @@ static LOOP_READS: LruHashMap<u32, Carrier> = LruHashMap::with_max_entries(HANDO
 #[map]
 static WORK: LruHashMap<WorkKey, Carrier> = LruHashMap::with_max_entries(HANDOVERS_MAX, 0);
 
-/// By thread: the goroutine that makes another.
+/// By thread: an argument of the function that it is in.
 #[map]
-static SPAWNS: LruHashMap<u32, u64> = LruHashMap::with_max_entries(HANDOVERS_MAX, 0);
+static CALLED: LruHashMap<u32, u64> = LruHashMap::with_max_entries(HANDOVERS_MAX, 0);
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -71,16 +72,23 @@ pub(crate) fn take_work(tgid: u32, item: u64) -> Carrier {
     carrier
 }
 
+/// What work at this key carries, which goes on.
 #[inline(always)]
-pub(crate) fn begin_spawn(thread: Thread, maker: u64) {
-    let _ = SPAWNS.insert(thread.tid, maker, 0);
+pub(crate) fn work(tgid: u32, item: u64) -> Option<Carrier> {
+    // SAFETY: copied at once.
+    unsafe { WORK.get(WorkKey::new(tgid, item)) }.copied()
 }
 
-/// The goroutine that makes the one that this thread has just made.
 #[inline(always)]
-pub(crate) fn end_spawn(thread: Thread) -> Option<u64> {
+pub(crate) fn enter(thread: Thread, argument: u64) {
+    let _ = CALLED.insert(thread.tid, argument, 0);
+}
+
+/// The function returns: what it was called with.
+#[inline(always)]
+pub(crate) fn leave(thread: Thread) -> Option<u64> {
     // SAFETY: only this thread writes its entry; copied before it is removed.
-    let maker = unsafe { SPAWNS.get(thread.tid) }.copied()?;
-    let _ = SPAWNS.remove(thread.tid);
-    Some(maker)
+    let argument = unsafe { CALLED.get(thread.tid) }.copied()?;
+    let _ = CALLED.remove(thread.tid);
+    Some(argument)
 }

@@ -434,24 +434,12 @@ fn observe(connection: *mut Connection, call: *const Call, thread: u64) -> u64 {
     u64::from(connection.tls.is_bound())
 }
 
-/// User address of the first byte of a call; 0: not known.
-#[inline(always)]
-fn start_of(call: &Call) -> u64 {
-    if call.layout == Layout::Buffer as u8 {
-        call.source
-    } else if call.layout == Layout::Vector as u8 {
-        capture::read_user(call.source).unwrap_or(0)
-    } else {
-        0
-    }
-}
-
 const RECORD_HEADER_BYTES: u64 = 5;
 
 /// A TLS record: its type, version 3.x, and a length that a record can have.
 #[inline(always)]
 fn starts_with_record(call: &Call) -> bool {
-    let start = start_of(call);
+    let start = capture::start_of(call);
     start != 0 && capture::read_user::<[u8; 5]>(start).is_some_and(is_record_header)
 }
 
@@ -478,7 +466,7 @@ fn look_for_hello(connection: &mut Connection, call: &Call) {
     /// Type and length of the message, version, random.
     const SESSION_ID_AT: u64 = 4 + 2 + 32;
     const SESSION_ID_MAX: u8 = 32;
-    let mut at = start_of(call);
+    let mut at = capture::start_of(call);
     let Some(start) = capture::read_user::<[u8; 5]>(at) else { return };
     if start[0] == HANDSHAKE && start[1] == 3 {
         at += RECORD_HEADER_BYTES;

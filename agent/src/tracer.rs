@@ -176,7 +176,11 @@ impl Tracer {
                 self.lifecycle.push(Lifecycle::Exited { pid: event.tgid });
             }
             EventKind::CodeMapped => self.mapped(event.tgid),
-            EventKind::Data(_) | EventKind::Closed { .. } | EventKind::ThreadExited => {}
+            EventKind::Data(_)
+            | EventKind::Closed { .. }
+            | EventKind::ThreadExited
+            | EventKind::Multiplexed { .. }
+            | EventKind::StreamAsked { .. } => {}
         }
     }
 

@@ -42,21 +42,27 @@ pub struct Policy {
     pub head_bytes: u32,
     /// [`Role`] as a number where the engine knows better than the kernel side, else 0.
     pub role: u32,
-    pub pad: u32,
+    /// 1: it has many streams at once.
+    pub multiplexed: u32,
 }
 const _: () = assert!(size_of::<Policy>() == 16);
 
 impl Policy {
     pub const fn ignore() -> Self {
-        Self { mode: PolicyMode::Ignore as u32, head_bytes: 0, role: 0, pad: 0 }
+        Self { mode: PolicyMode::Ignore as u32, head_bytes: 0, role: 0, multiplexed: 0 }
     }
 
     pub const fn head(head_bytes: u32, role: Role) -> Self {
-        Self { mode: PolicyMode::Head as u32, head_bytes, role: role as u32, pad: 0 }
+        Self { mode: PolicyMode::Head as u32, head_bytes, role: role as u32, multiplexed: 0 }
+    }
+
+    /// Everything, of a connection that has many streams at once: no frame's header may be missed.
+    pub const fn streams(role: Role) -> Self {
+        Self { multiplexed: 1, ..Self::full(role) }
     }
 
     pub const fn full(role: Role) -> Self {
-        Self { mode: PolicyMode::Full as u32, head_bytes: 0, role: role as u32, pad: 0 }
+        Self { mode: PolicyMode::Full as u32, head_bytes: 0, role: role as u32, multiplexed: 0 }
     }
 }
 

@@ -18,7 +18,8 @@ pub use config::{KernelConfig, KernelOffsets};
 pub use connection::{ListenerKey, Policy, PolicyMode, Role};
 pub use counter::Counter;
 pub use record::{
-    ConnectionClosed, ConnectionOpened, Data, Direction, ListenStarted, ProcessForked, RecordHeader, RecordKind, Trail,
+    ConnectionClosed, ConnectionMultiplexed, ConnectionOpened, Data, Direction, ListenStarted, ProcessForked,
+    RecordHeader, RecordKind, StreamAsked, Trail,
 };
 
 pub use runtime::PythonRuntime;

@@ -34,6 +34,8 @@ pub enum RecordKind {
     ListenStarted = 7,
     CodeMapped = 8,
     ThreadExited = 9,
+    ConnectionMultiplexed = 10,
+    StreamAsked = 11,
 }
 
 impl RecordKind {
@@ -48,6 +50,8 @@ impl RecordKind {
             7 => Self::ListenStarted,
             8 => Self::CodeMapped,
             9 => Self::ThreadExited,
+            10 => Self::ConnectionMultiplexed,
+            11 => Self::StreamAsked,
             _ => return None,
         })
     }
@@ -212,6 +216,30 @@ impl Trail {
         matches!(self, Self::Spawned | Self::SpawnedByTask)
     }
 }
+
+/// From here on, nobody is taken to go on with a cause because of a response that was read on this connection: it has many
+/// streams at once, by its first bytes or by the engine's [`crate::Policy`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionMultiplexed {
+    pub header: RecordHeader,
+    pub connection: u64,
+}
+const _: () = assert!(size_of::<ConnectionMultiplexed>() == 32);
+
+/// A library was asked for a stream on a connection, as which a request will be sent: who asked carried `cause`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamAsked {
+    pub header: RecordHeader,
+    pub connection: u64,
+    /// As in [`Data`].
+    pub cause: u64,
+    pub stream: u32,
+    /// [`Trail`] as a number.
+    pub trail: u32,
+}
+const _: () = assert!(size_of::<StreamAsked>() == 48);
 
 /// A process (not a thread) was created by `header.tgid`.
 #[repr(C)]

@@ -31,7 +31,7 @@ pub fn go_http2_run_handler(ctx: ProbeContext) -> u32 {
     let frame = Frame::of(&ctx);
     let session = SessionKey { session: frame.go_first(), tgid: thread.tgid, pad: 0 };
     let context = Context::task(thread.tgid, frame.goroutine());
-    let carrier = stream_of(frame).and_then(|stream| streams::carrier_of(session, stream));
+    let carrier = stream_of(frame).and_then(|stream| streams::of_handler(session, stream));
     match carrier {
         Some(carrier) => carrier::set(context, carrier),
         // What its maker carried is another's.

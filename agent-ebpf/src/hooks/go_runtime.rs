@@ -22,7 +22,7 @@ const NET_FD_NETWORK: u64 = 80;
 #[uprobe]
 pub fn go_newproc(ctx: ProbeContext) -> u32 {
     if let Some(thread) = process::current_target() {
-        pending::begin_spawn(thread, Frame::of(&ctx).go_second());
+        pending::enter(thread, Frame::of(&ctx).go_second());
     }
     0
 }
@@ -32,7 +32,7 @@ pub fn go_newproc(ctx: ProbeContext) -> u32 {
 pub fn go_newproc_return(ctx: ProbeContext) -> u32 {
     let Some(thread) = process::current_target() else { return 0 };
     let made = Context::task(thread.tgid, Frame::of(&ctx).go_first());
-    let maker = pending::end_spawn(thread).map(|maker| Context::task(thread.tgid, maker));
+    let maker = pending::leave(thread).map(|maker| Context::task(thread.tgid, maker));
     match maker.and_then(carrier::of) {
         Some(carrier) => carrier::set(made, carrier.inherited()),
         None => carrier::forget(made),

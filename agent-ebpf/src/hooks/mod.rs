@@ -5,6 +5,7 @@ mod go_runtime;
 mod go_tls;
 mod listen;
 mod mappings;
+mod nghttp2;
 mod options;
 mod processes;
 mod python;

@@ -46,5 +46,6 @@ pub fn work_done(ctx: ProbeContext) -> u32 {
 fn end(thread: Thread) {
     if process::has(thread.tgid, TRAIT_TURNS) {
         carrier::forget(Context::thread(thread));
+        let _ = pending::take(thread);
     }
 }

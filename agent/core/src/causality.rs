@@ -62,11 +62,35 @@ pub(crate) struct ProcessState {
     pub(crate) open_calls: u32,
     /// Open server connections whose requests cannot be seen (TLS, unknown protocols).
     pub(crate) opaque_servers: u32,
-    /// It has, or had, client connections with many calls at once.
-    pub(crate) multiplexes: bool,
+    pub(crate) resumes_strangers: Strangers,
     uncertain_until: u64,
     /// It was seen to call for no request, or for who knows which, lately.
     calls_by_itself_until: u64,
+}
+
+/// Connections with many calls at once of which the kernel side did not know it: a thread that read a response there was taken to
+/// go on with whichever call was made last.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Strangers {
+    connections: u32,
+    until: u64,
+}
+
+impl Strangers {
+    pub(crate) fn begin(&mut self) {
+        self.connections += 1;
+    }
+
+    /// One of them is gone, or known.
+    pub(crate) fn end(&mut self, at: u64) {
+        self.connections = self.connections.saturating_sub(1);
+        self.until = self.until.max(at);
+    }
+
+    /// A request that began then may be a stranger to who is taken to work on it.
+    pub(crate) fn include(&self, began: u64) -> bool {
+        self.connections > 0 || began <= self.until && self.until > 0
+    }
 }
 
 /// When there were requests in flight.

@@ -89,6 +89,10 @@ struct Link {
     pairing: Pairing,
     /// Of a connection with many exchanges at once: those in flight, by their number on it.
     streams: BTreeMap<u32, ExchangeId>,
+    /// Client: causes of streams that a library was asked for and whose heads are not sent yet.
+    asked: BTreeMap<u32, (u64, Trail)>,
+    /// Client: whose responses threads may be taken to go on with, though there are many at once.
+    resumes: Resumes,
     /// Used since the sweep last passed.
     touched: bool,
     /// Counted in `ProcessState::opaque_servers` of this process.
@@ -99,6 +103,18 @@ struct Link {
     distance: Option<Distance>,
     /// TLS that nobody reads, not counted as such yet.
     tls_unread_since: Option<u64>,
+}
+
+/// What the kernel side makes of the responses that are read on a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Resumes {
+    /// As it should be: there is one at a time, for all that is known.
+    #[default]
+    One,
+    /// Of many at once, that of whoever asked last. Counted in `ProcessState::resumes_strangers`.
+    Strangers,
+    /// It knows that there are many.
+    Nobody,
 }
 
 /// What happens to an exchange at a time. At the same time, contexts are decided before anything is forgotten.
@@ -256,6 +272,10 @@ impl Engine {
             }
             EventKind::Exited => self.exited(tgid, at),
             EventKind::ThreadExited => self.thread_exited(tid),
+            EventKind::Multiplexed { connection } => self.known_to_multiplex(connection, at),
+            EventKind::StreamAsked { connection, stream, cause, trail } => {
+                self.stream_asked(connection, stream, cause, trail);
+            }
             EventKind::Executed => self.forget_process(tgid),
             EventKind::Forked { child_tgid } => self.forked(tgid, child_tgid),
             EventKind::Listening { .. } | EventKind::CodeMapped => {}
@@ -277,6 +297,8 @@ impl Engine {
             connection,
             pairing: Pairing::default(),
             streams: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            resumes: Resumes::default(),
             touched: false,
             opaque_server_of: None,
             idle_since: None,
@@ -365,6 +387,7 @@ impl Engine {
             self.pending_bytes -= link.connection.pending_bytes();
             self.table_bytes -= link.connection.table_bytes();
             self.unix_links.remove(&(link.connection.tgid, id));
+            self.resumes_no_strangers(&link, at);
             if let Some(process) = link.opaque_server_of.and_then(|tgid| self.processes.get_mut(&tgid)) {
                 process.opaque_servers = process.opaque_servers.saturating_sub(1);
             }

@@ -40,6 +40,17 @@ pub enum EventKind<'a> {
     CodeMapped,
     /// A thread ended that was made on behalf of a request.
     ThreadExited,
+    /// See [`autospan_abi::ConnectionMultiplexed`].
+    Multiplexed {
+        connection: u64,
+    },
+    /// See [`autospan_abi::StreamAsked`].
+    StreamAsked {
+        connection: u64,
+        stream: u32,
+        cause: u64,
+        trail: Trail,
+    },
 }
 
 /// See [`autospan_abi::ConnectionOpened`].
@@ -145,6 +156,11 @@ impl<'a> Event<'a> {
             }
             RecordKind::CodeMapped => EventKind::CodeMapped,
             RecordKind::ThreadExited => EventKind::ThreadExited,
+            RecordKind::ConnectionMultiplexed => EventKind::Multiplexed { connection: f.u64()? },
+            RecordKind::StreamAsked => {
+                let (connection, cause, stream, trail) = (f.u64()?, f.u64()?, f.u32()?, f.u32()?);
+                EventKind::StreamAsked { connection, stream, cause, trail: Trail::from_u8(trail as u8) }
+            }
         };
         Ok(Self { at, tgid, tid, kind })
     }

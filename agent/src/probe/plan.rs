@@ -62,6 +62,20 @@ pub enum ProbeProgram {
     WorkSubmitted,
     /// Entry: (work item), on the loop's thread.
     WorkDone,
+    /// Entry of `nghttp2_session_mem_recv`: (session, …).
+    Nghttp2Received,
+    /// Return of it.
+    Nghttp2ReceivedReturn,
+    /// Entry of a callback: (session, frame, …).
+    Nghttp2Frame,
+    /// Entry of a callback: (session, flags, stream, …).
+    Nghttp2Data,
+    /// Entry of a callback: (session, stream, …).
+    Nghttp2StreamClosed,
+    /// Entry of `nghttp2_submit_request`: (session, …).
+    Nghttp2Submit,
+    /// Return of it: → the stream's number.
+    Nghttp2SubmitReturn,
 }
 
 /// A program at a place in a file.
@@ -99,7 +113,7 @@ pub struct Recognised {
 // === impl ProbeProgram ===
 
 impl ProbeProgram {
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 35] = [
         Self::TlsRead,
         Self::TlsReadEx,
         Self::TlsWrite,
@@ -128,6 +142,13 @@ impl ProbeProgram {
         Self::TurnEnded,
         Self::WorkSubmitted,
         Self::WorkDone,
+        Self::Nghttp2Received,
+        Self::Nghttp2ReceivedReturn,
+        Self::Nghttp2Frame,
+        Self::Nghttp2Data,
+        Self::Nghttp2StreamClosed,
+        Self::Nghttp2Submit,
+        Self::Nghttp2SubmitReturn,
     ];
 
     /// Name of the program in the kernel object.
@@ -161,6 +182,13 @@ impl ProbeProgram {
             Self::TurnEnded => "turn_ended",
             Self::WorkSubmitted => "work_submitted",
             Self::WorkDone => "work_done",
+            Self::Nghttp2Received => "nghttp2_received",
+            Self::Nghttp2ReceivedReturn => "nghttp2_received_return",
+            Self::Nghttp2Frame => "nghttp2_frame",
+            Self::Nghttp2Data => "nghttp2_data",
+            Self::Nghttp2StreamClosed => "nghttp2_stream_closed",
+            Self::Nghttp2Submit => "nghttp2_submit",
+            Self::Nghttp2SubmitReturn => "nghttp2_submit_return",
         }
     }
 }

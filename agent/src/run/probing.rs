@@ -131,5 +131,7 @@ fn trait_of(program: ProbeProgram) -> u8 {
         | P::GoHttp2WriteHeaders => 0,
         P::PyContextCopied | P::PyContextEntered | P::PyFutureSet | P::PyQueuePut | P::PyQueueGot => 0,
         P::WorkSubmitted | P::WorkDone => 0,
+        P::Nghttp2Received | P::Nghttp2ReceivedReturn | P::Nghttp2Submit | P::Nghttp2SubmitReturn => 0,
+        P::Nghttp2Frame | P::Nghttp2Data | P::Nghttp2StreamClosed => 0,
     }
 }

@@ -1,6 +1,6 @@
 //! From signals to exchanges: requests open them, responses close them, tokens lead to them.
 
-use super::{Engine, Output, Timer};
+use super::{Engine, Output, Resumes, Timer};
 use crate::causality::{self, Carried, Evidence, ExchangeId, RootReason, TokenOwner, decide};
 use crate::connection::{Opaque, Origin, Signal};
 use crate::counter::Counter;
@@ -128,7 +128,8 @@ impl Engine {
             return (trail, Carried::Unusable);
         }
         let is_seen = self.processes.get(&call.origin.tgid).is_some_and(|process| process.is_seen(at));
-        let link = self.links.get(&call.connection).filter(|_| is_seen);
+        // Who waited for a connection with many streams is not known to have.
+        let link = self.links.get(&call.connection).filter(|link| is_seen && link.resumes == Resumes::One);
         let others_idle = link.is_some_and(|link| self.pools.has_others(&link.connection, at));
         (if others_idle { Trail::Turn } else { trail }, carried)
     }
@@ -165,18 +166,16 @@ impl Engine {
         if origin.cause == 0 {
             return Carried::Nothing;
         }
-        // A response that is read from a shared connection gives its thread the cause of whichever call was the last.
-        let multiplexes = self.processes.get(&origin.tgid).is_some_and(|process| process.multiplexes);
-        if multiplexes && !matches!(origin.trail, Trail::Task | Trail::Stream) {
-            return Carried::Unusable;
-        }
         let id = match self.exchanges.owner(origin.cause) {
             None => return Carried::Answered,
             Some(TokenOwner::Many) => return Carried::Unusable,
             Some(TokenOwner::One(id)) => id,
         };
+        let strangers = self.processes.get(&origin.tgid).map(|process| process.resumes_strangers).unwrap_or_default();
+        let by_thread = !matches!(origin.trail, Trail::Task | Trail::Stream);
         match self.exchanges.get(id) {
             Some(e) if e.origin.tgid != origin.tgid => Carried::Unusable,
+            Some(e) if by_thread && strangers.include(e.origin.at) => Carried::Unusable,
             Some(e) if e.end.is_none_or(|end| end > origin.at) => {
                 let alone = self.threads.get(&e.origin.tid).is_some_and(|t| t.only() == Some(id));
                 Carried::Open { id, alone, by_reader: e.origin.tid == origin.tid, calls: e.open_calls }

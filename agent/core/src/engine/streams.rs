@@ -1,14 +1,15 @@
 //! Connections with many exchanges at once: from signals to exchanges, by stream.
 
-use super::{Engine, Output};
+use super::{Engine, Link, Output, Resumes};
 use crate::causality::ExchangeId;
 use crate::connection::Origin;
 use crate::counter::Counter;
 use crate::exchange::Exchange;
+use crate::limits::STREAMS_MAX;
 use crate::protocol::{HttpResponse, RequestHead, ResponseHead, Side, StreamStep};
 use crate::span::SpanKind;
 use alloc::boxed::Box;
-use autospan_abi::{Policy, Role, token};
+use autospan_abi::{Policy, Role, Trail, token};
 
 /// The stream of a request that was made before the connection had any.
 const FIRST_STREAM: u32 = 1;
@@ -16,18 +17,48 @@ const FIRST_STREAM: u32 = 1;
 impl Engine {
     /// Every frame's header must be seen, wherever it is in a call.
     pub(super) fn multiplexed(&mut self, connection: u64, joined: bool) {
-        let Some(link) = self.links.get(&connection) else { return };
+        let Some(link) = self.links.get_mut(&connection) else { return };
         let (role, tgid) = (link.connection.role, link.connection.tgid);
-        self.outputs.push_back(Output::Policy { connection, policy: Policy::full(role) });
-        if role == Role::Client
-            && let Some(process) = self.process(tgid)
-        {
-            process.multiplexes = true;
+        self.outputs.push_back(Output::Policy { connection, policy: Policy::streams(role) });
+        if role == Role::Client && link.resumes == Resumes::One {
+            link.resumes = Resumes::Strangers;
+            if let Some(process) = self.process(tgid) {
+                process.resumes_strangers.begin();
+            }
         }
         if joined {
             self.count(Counter::Http2Joined);
             // What is in flight was not seen.
             self.uncertain(connection, self.now);
+        }
+    }
+
+    /// The kernel side knows it as well.
+    pub(super) fn known_to_multiplex(&mut self, connection: u64, at: u64) {
+        let Some(link) = self.links.get_mut(&connection) else { return };
+        let before = core::mem::replace(&mut link.resumes, Resumes::Nobody);
+        let tgid = link.connection.tgid;
+        if before == Resumes::Strangers
+            && let Some(process) = self.processes.get_mut(&tgid)
+        {
+            process.resumes_strangers.end(at);
+        }
+    }
+
+    /// The connection is gone.
+    pub(super) fn resumes_no_strangers(&mut self, link: &Link, at: u64) {
+        if link.resumes == Resumes::Strangers
+            && let Some(process) = self.processes.get_mut(&link.connection.tgid)
+        {
+            process.resumes_strangers.end(at);
+        }
+    }
+
+    /// Stream `stream` will be a request with this cause.
+    pub(super) fn stream_asked(&mut self, connection: u64, stream: u32, cause: u64, trail: Trail) {
+        let Some(link) = self.links.get_mut(&connection) else { return };
+        if link.asked.len() < STREAMS_MAX {
+            link.asked.insert(stream, (cause, trail));
         }
     }
 
@@ -55,6 +86,10 @@ impl Engine {
         }
         let id = self.exchanges.next_id();
         let replaced = link.streams.insert(stream, id);
+        let asked = link.asked.remove(&stream);
+        // Streams begin in the order of their numbers: what was asked for before and is not sent will not be.
+        link.asked = link.asked.split_off(&stream);
+        let origin = asked.map_or(origin, |(cause, trail)| Origin { cause, trail, ..origin });
         let mut exchange = Exchange::new(id, &link.connection, head, origin);
         exchange.join = exchange.join.map(|key| key.of_stream(stream));
         let is_server = exchange.kind == SpanKind::Server;

@@ -25,6 +25,11 @@ impl Event<'_> {
             EventKind::Data(data) => w.data(data),
             EventKind::Forked { child_tgid } => w.u32s(&[*child_tgid, 0]),
             EventKind::Executed | EventKind::Exited | EventKind::CodeMapped | EventKind::ThreadExited => {}
+            EventKind::Multiplexed { connection } => w.u64s(&[*connection]),
+            EventKind::StreamAsked { connection, stream, cause, trail } => {
+                w.u64s(&[*connection, *cause]);
+                w.u32s(&[*stream, *trail as u32]);
+            }
             EventKind::Listening { netns, port, inode } => {
                 w.u32s(&[*netns]);
                 w.u16s(&[if *port == 0 { AF_UNIX } else { AF_INET }, *port]);
@@ -47,6 +52,8 @@ impl EventKind<'_> {
             Self::Listening { .. } => RecordKind::ListenStarted,
             Self::CodeMapped => RecordKind::CodeMapped,
             Self::ThreadExited => RecordKind::ThreadExited,
+            Self::Multiplexed { .. } => RecordKind::ConnectionMultiplexed,
+            Self::StreamAsked { .. } => RecordKind::StreamAsked,
         }
     }
 }

@@ -206,6 +206,61 @@ fn an_upgraded_request_is_that_of_the_first_stream() {
     assert_eq!(world.trees(), "server GET /first 200 [entry]\n  client GET /for-first 200 [task]\n");
 }
 
+/// An event loop asks for each in the turn of its request, and writes both at once in a turn of nobody's.
+#[test]
+fn a_stream_is_for_whoever_asked_for_it() {
+    let mut world = World::new();
+    world.trail = Trail::Turn;
+    world.process(1, Threads::Multiplexed);
+    world.server(1, 10, 50_000);
+    world.server(1, 11, 50_001);
+    world.client(1, 20, 40_000);
+    world.multiplexed(20);
+    world.begin(99, Some(20), None);
+    world.read(100, 10, &get("/one"));
+    world.ask(100, 20, 1);
+    // Given up before it was sent.
+    world.ask(100, 20, 3);
+    world.read(100, 11, &get("/two"));
+    world.ask(100, 20, 5);
+    world.write_bytes(99, 20, &[h2_get(1, "/for-one"), h2_get(5, "/for-two"), h2_get(7, "/for-whom")].concat());
+    world.read_bytes(99, 20, &[h2_ok(5), h2_ok(7), h2_ok(1)].concat());
+    world.write(100, 11, OK);
+    world.write(100, 10, OK);
+    let expected = "server GET /one 200 [entry]\n  client GET /for-one 200 [turn]\n\
+                    server GET /two 200 [entry]\n  client GET /for-two 200 [turn]\n\
+                    client GET /for-whom 200 [ambiguous]\n";
+    assert_eq!(world.trees(), expected);
+}
+
+/// Until it knew, it took who read an answer there for one who goes on with what was asked last.
+#[test]
+fn turns_are_believed_for_requests_since_the_kernel_side_knew_of_the_shared_connection() {
+    let mut world = World::new();
+    world.trail = Trail::Turn;
+    world.process(1, Threads::Multiplexed);
+    world.server(1, 10, 50_000);
+    world.server(1, 11, 50_001);
+    world.client(1, 20, 40_000);
+    world.client(1, 21, 40_001);
+    world.client(1, 22, 40_002);
+    world.client(1, 23, 40_003);
+    world.begin(99, Some(20), None);
+    world.read(100, 10, &get("/before"));
+    world.write(100, 21, &get("/may-be-for-another"));
+    world.multiplexed(20);
+    world.write(100, 22, &get("/may-be-still"));
+    world.read(100, 11, &get("/since"));
+    world.write(100, 23, &get("/for-since"));
+    [21, 22, 23].into_iter().for_each(|connection| world.read(99, connection, OK));
+    world.write(100, 10, OK);
+    world.write(100, 11, OK);
+    let expected = "server GET /before 200 [entry]\nclient GET /may-be-for-another 200 [ambiguous]\n\
+                    client GET /may-be-still 200 [ambiguous]\n\
+                    server GET /since 200 [entry]\n  client GET /for-since 200 [turn]\n";
+    assert_eq!(world.trees(), expected);
+}
+
 /// The kernel side takes whoever reads an answer for one who works on what was asked last.
 #[test]
 fn whoever_reads_an_answer_from_a_shared_connection_may_work_for_another() {

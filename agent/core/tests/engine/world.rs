@@ -218,6 +218,19 @@ impl World {
         self.carriers.insert(tid, token::of_stream(connection, stream));
     }
 
+    /// The kernel side knows that the connection has many streams at once.
+    pub(crate) fn multiplexed(&mut self, connection: Conn) {
+        let tgid = self.ends[&connection].tgid;
+        self.record(tgid, tgid, EventKind::Multiplexed { connection });
+    }
+
+    /// `tid` asks a library for a stream.
+    pub(crate) fn ask(&mut self, tid: u32, connection: Conn, stream: u32) {
+        let (tgid, trail) = (self.ends[&connection].tgid, self.trail);
+        let cause = self.carriers.get(&tid).copied().unwrap_or_default();
+        self.record(tgid, tid, EventKind::StreamAsked { connection, stream, cause, trail });
+    }
+
     pub(crate) fn thread_exit(&mut self, tgid: u32, tid: u32) {
         self.record(tgid, tid, EventKind::ThreadExited);
     }

@@ -169,6 +169,41 @@ fn functions_that_are_not_certain_are_left_alone() {
     lost(image, "no bounds of functions");
 }
 
+const NODE_HTTP2: [&str; 5] = [
+    "nghttp2_session_mem_recv2",
+    "nghttp2_submit_request",
+    "_ZN4node5http212Http2Session14OnFrameReceiveEP15nghttp2_sessionPK13nghttp2_framePv",
+    "_ZN4node5http212Http2Session19OnDataChunkReceivedEP15nghttp2_sessionhiPKhmPv",
+    "_ZN4node5http212Http2Session13OnStreamCloseEP15nghttp2_sessionijPv",
+];
+
+/// Each function has 16 bytes.
+fn node(names: &[&str]) -> Image {
+    let first = ["_ZN4node11Environment14CheckImmediateEP10uv_check_s", "uv__run_check"];
+    let names = first.iter().chain(names).enumerate();
+    let mut symbols: Vec<_> = names.map(|(i, name)| function(name, 16 * i as u64, 16)).collect();
+    symbols.push(function("nghttp2_session_mem_recv", 112, 5));
+    Image { symbols, code: vec![0xc3; 128], ..Image::default() }
+}
+
+#[test]
+fn streams_of_node() {
+    use ProbeProgram::{
+        Nghttp2Data, Nghttp2Frame, Nghttp2Received, Nghttp2ReceivedReturn, Nghttp2StreamClosed, Nghttp2Submit,
+        Nghttp2SubmitReturn, TurnEnded,
+    };
+    let received = [(32, Nghttp2Received), (32, Nghttp2ReceivedReturn)];
+    let submitted = [(48, Nghttp2Submit), (48, Nghttp2SubmitReturn)];
+    let callbacks = [(64, Nghttp2Frame), (80, Nghttp2Data), (96, Nghttp2StreamClosed)];
+    let expected = [&[(16, TurnEnded)][..], &received, &submitted, &callbacks].concat();
+    assert_eq!(probes(&recognise(node(&NODE_HTTP2).build().as_slice())), expected, "a mere jump has none");
+    for missing in 0..NODE_HTTP2.len() {
+        let mut names = NODE_HTTP2;
+        names[missing] = "another";
+        assert_eq!(probes(&recognise(node(&names).build().as_slice())), [(16, TurnEnded)], "{missing}");
+    }
+}
+
 /// A table that is longer than a window, with names that lie across its end.
 #[test]
 fn large_tables() {

@@ -464,8 +464,8 @@ impl Connection {
         }
         let rest = &bytes[skipped..];
         if self.stream(side).sync == Sync::Searching && matches!(self.protocol, Protocol::Http2(_)) {
-            if self.search_frames(side, rest, ends, mark, out) {
-                self.drive(side, rest, ends, mark, config, out);
+            if let Some(call) = self.search_frames(side, rest, ends, mark, out) {
+                self.drive(side, &call, ends, mark, config, out);
             }
             return;
         }
@@ -561,8 +561,9 @@ impl Connection {
 
     /// The message boundary is lost: what was in progress is void.
     fn lose_place(&mut self, side: Side, out: &mut Vec<Signal>) {
+        let by_call = matches!(self.protocol, Protocol::Http2(_));
         let stream = self.stream(side);
-        let searching = stream.sync == Sync::Searching && stream.pending.is_empty();
+        let searching = stream.sync == Sync::Searching && (by_call || stream.pending.is_empty());
         stream.abandon();
         let open = match side {
             Side::Request => core::mem::take(&mut self.request_open),

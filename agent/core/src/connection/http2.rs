@@ -93,7 +93,8 @@ impl Connection {
         out.push(Signal::Multiplexed { joined: false });
     }
 
-    /// Looks for a frame at the first byte of a call.
+    /// Looks for a frame at the first byte of a call, of which `bytes` are those of one segment. Returns all bytes of the call
+    /// so far if it is found.
     pub(super) fn search_frames(
         &mut self,
         side: Side,
@@ -101,15 +102,28 @@ impl Connection {
         whole: bool,
         mark: &Mark,
         out: &mut Vec<Signal>,
-    ) -> bool {
-        let starts = self.stream(side).cursor == mark.position;
-        let Protocol::Http2(parser) = &self.protocol else { return false };
-        if starts && parser.resync(side, bytes, whole) {
-            self.resume(side, mark, out);
-            return true;
+    ) -> Option<Vec<u8>> {
+        let stream = self.stream(side);
+        let next = stream.cursor + stream.pending.len() as u64;
+        let same_call = stream.pending_mark().is_some_and(|first| (first.at, first.tid) == (mark.at, mark.tid));
+        if !same_call || next != mark.position {
+            stream.advance(stream.pending.len() as u64);
+            stream.pending.clear();
         }
-        self.stream(side).advance(bytes.len() as u64);
-        false
+        // Behind a part of the call that is not kept.
+        if stream.pending.is_empty() && stream.cursor != mark.position || !stream.keep(bytes) {
+            stream.advance((stream.pending.len() + bytes.len()) as u64);
+            stream.pending.clear();
+            return None;
+        }
+        let call = core::mem::take(&mut stream.pending);
+        let Protocol::Http2(parser) = &self.protocol else { return None };
+        if parser.resync(side, &call, whole) {
+            self.resume(side, mark, out);
+            return Some(call);
+        }
+        self.stream(side).pending = call;
+        None
     }
 
     pub(super) fn resume_frames(&mut self, side: Side, mark: &Mark) {

@@ -349,6 +349,30 @@ fn a_connection_is_joined_in_the_middle_with_names_that_are_known_or_said_to_be_
     assert_eq!((world.counter("connections.http2_joined"), world.counter("http2.unknown_names")), (1, 1));
 }
 
+/// gRPC's C core writes its frames in segments of 23 bytes.
+#[test]
+fn frames_are_found_again_in_calls_of_many_segments() {
+    let requests = [h2_get(3, "/found"), h2_get(5, "/as-well")].concat();
+    for bytes in [1, 5, 9, 23, 1_000] {
+        let mut world = World::new();
+        world.client(1, 20, 40_000);
+        world.begin(100, Some(20), None);
+        world.write_bytes(100, 20, &h2_get(1, "/seen"));
+        world.lossy = true;
+        world.write_bytes(100, 20, &[7; 40]);
+        world.lossy = false;
+        // The end of a frame whose start was lost, then a call of whole frames.
+        world.write_segments(100, 20, &[&requests[5..20], &requests[20..40]]);
+        world.write_segments(100, 20, &requests.chunks(bytes).collect::<Vec<_>>());
+        world.read_bytes(100, 20, &[h2_ok(5), h2_ok(3), h2_ok(1)].concat());
+        let trees = world.trees();
+        let client = |path| format!("client GET {path} 200 [ambiguous]\n");
+        let expected = client("/seen").replace("ambiguous", "no_request") + &client("/found") + &client("/as-well");
+        assert_eq!(trees.replace("no_request", "ambiguous"), expected.replace("no_request", "ambiguous"), "{bytes}");
+        assert_eq!(world.counter("stream.desyncs"), 1, "{bytes}");
+    }
+}
+
 #[test]
 fn a_status_that_is_unknown_may_be_that_of_an_interim_response() {
     let mut world = World::new();

@@ -146,6 +146,15 @@ impl World {
         self.transfer(tid, connection, Direction::Outbound, bytes.as_bytes(), bytes.len());
     }
 
+    /// One call that writes several segments.
+    pub(crate) fn write_segments(&mut self, tid: u32, connection: Conn, segments: &[&[u8]]) {
+        let at = self.now;
+        for segment in segments {
+            self.now = at;
+            self.transfer(tid, connection, Direction::Outbound, segment, segment.len());
+        }
+    }
+
     /// Of `total` bytes moved, only the first were copied.
     pub(crate) fn transfer(&mut self, tid: u32, connection: Conn, direction: Direction, head: &[u8], total: usize) {
         let trail = self.trail;

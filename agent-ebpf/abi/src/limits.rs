@@ -53,7 +53,7 @@ pub const TLS_READ_KEPT_NS: u64 = 1_000_000_000;
 pub const TLS_HELLO_CALLS_MAX: u8 = 16;
 
 /// iovec segments of one call that are captured; the rest is only counted.
-pub const SEGMENTS_MAX: u32 = 32;
+pub const SEGMENTS_MAX: u32 = 16;
 /// Messages of one `sendmmsg`/`recvmmsg` call that are recorded. Sockets with a stream see one or two; more are lost, as
 /// a skipped segment in the counters.
 pub const MESSAGES_MAX: u32 = 4;

@@ -26,7 +26,7 @@ struct Slot<const BYTES: usize> {
     payload: [u8; BYTES],
 }
 
-/// A call that moved bytes, on its way into records: one per segment.
+/// A call that moved bytes, on its way into records: one per segment, or more where all of a long one is wanted.
 ///
 /// It lives in a map rather than on the stack. What the verifier reads back from a map is an unknown number to it, so
 /// that it need not follow every size of one segment into the next; on the stack, sixteen segments exceed its patience.
@@ -39,9 +39,15 @@ pub(crate) struct Transfer {
     left: u64,
     /// Bytes that may still be copied in full; past them only the edges are.
     head_left: u64,
-    /// User address and length of the segment being recorded.
+    /// User address and length of what is being recorded.
     base: u64,
     len: u64,
+    /// The same of what is left of the segment behind that.
+    rest: u64,
+    rest_len: u64,
+    /// User address of the next segment's iovec, and how many there are.
+    iovecs: u64,
+    iovecs_left: u64,
 }
 
 /// System calls do not interrupt one another on a CPU while a program runs.
@@ -78,10 +84,14 @@ impl Transfer {
     ) -> Option<&'t mut Self> {
         counter::add(Counter::DataBytesSeen, bytes);
         connection.ensure_reported(call.socket().sock, thread);
-        let policy = policy(connection);
+        let mut policy = policy(connection);
         let inbound = call.direction == Direction::Inbound as u8;
         if policy.multiplexed != 0 || is_preface(connection, call, inbound) {
             connection.multiplexes(thread);
+        }
+        // The engine's verdict comes after the next calls, of which all must be seen.
+        if policy.mode == PolicyMode::Head as u32 && connection.is_multiplexed() {
+            policy = Policy::full(Role::Unknown);
         }
         let token = if inbound { connection.carry_after_read(call.socket().sock, thread) } else { 0 };
         turn(connection, call.direction, policy);
@@ -116,46 +126,106 @@ impl Transfer {
     /// Records the bytes of one call.
     #[inline(always)]
     pub(crate) fn run(&mut self, call: &Call) {
+        (self.rest_len, self.iovecs_left) = (0, 0);
         if call.layout == Layout::Buffer as u8 {
-            self.segment(call.source, self.left);
+            (self.rest, self.rest_len) = (call.source, self.left);
         } else if call.layout == Layout::Vector as u8 {
-            self.vector::<{ SEGMENTS_MAX as u64 }>(call.source, call.count);
+            (self.iovecs, self.iovecs_left) = (call.source, call.count);
         }
-        self.rest();
+        self.pieces::<{ SEGMENTS_MAX as u64 }>();
     }
 
     /// Records the bytes of one message of `sendmmsg` or `recvmmsg`.
     #[inline(always)]
     pub(crate) fn message(&mut self, iovecs: u64, count: u64) {
-        self.vector::<{ MESSAGE_SEGMENTS_MAX as u64 }>(iovecs, count);
-        self.rest();
+        (self.rest_len, self.iovecs, self.iovecs_left) = (0, iovecs, count);
+        self.pieces::<{ MESSAGE_SEGMENTS_MAX as u64 }>();
     }
 
-    /// Records the bytes in an array of iovecs, and moves on behind them.
+    /// Records the segments, in no more than `RECORDS` records, and moves on behind them.
     #[inline(always)]
-    fn vector<const SEGMENTS: u64>(&mut self, iovecs: u64, count: u64) {
-        let mut index = 0;
-        while index < SEGMENTS && index < count && self.left != 0 {
-            write_segments(self, iovecs + index * IOVEC_BYTES, count - index);
-            index += SEGMENTS_AT_ONCE;
+    fn pieces<const RECORDS: u64>(&mut self) {
+        let mut records = 0;
+        while records < RECORDS && self.left != 0 && !self.is_at_end() {
+            write_pieces(self);
+            records += PIECES_AT_ONCE;
         }
-        if self.left != 0 && count > SEGMENTS {
+        if self.left != 0 && !self.is_at_end() {
             counter::bump(Counter::SegmentsSkipped);
         }
+        self.unseen();
     }
 
     #[inline(always)]
-    fn segment(&mut self, base: u64, len: u64) {
-        self.base = base;
-        self.len = if len < self.left { len } else { self.left };
+    fn is_at_end(&self) -> bool {
+        self.rest_len == 0 && self.iovecs_left == 0
+    }
+
+    /// Finds the next segment where the last one is done. False: its place cannot be read.
+    #[inline(always)]
+    fn find_segment(&mut self) -> bool {
+        if self.rest_len != 0 {
+            return true;
+        }
+        let Some([base, len]) = read_user::<[u64; 2]>(self.iovecs) else {
+            self.iovecs_left = 0;
+            counter::bump(Counter::LostUserRead);
+            return false;
+        };
+        (self.rest, self.rest_len) = (base, len);
+        self.iovecs += IOVEC_BYTES;
+        self.iovecs_left -= 1;
+        true
+    }
+
+    /// Records the next bytes of the segment: all, or as many as a record can hold where all are wanted.
+    #[inline(always)]
+    fn piece(&mut self) {
+        const WHOLE: u64 = PAYLOAD_MAX as u64;
+        let len = if self.rest_len < self.left { self.rest_len } else { self.left };
+        let len = if len > WHOLE && self.head_left > WHOLE { WHOLE } else { len };
+        (self.base, self.len) = (self.rest, len);
+        self.rest += len;
+        self.rest_len -= len;
         if self.len != 0 {
             write_segment(self);
         }
     }
 
+    /// A short segment with others behind it, of a call of which all is wanted: HTTP/2 writes its frames' headers so.
+    #[inline(always)]
+    fn is_gathered(&self) -> bool {
+        self.head_left > PAYLOAD_MAX as u64 && self.iovecs_left != 0 && self.rest_len <= GATHER_BYTES
+    }
+
+    /// Puts the next segment behind the `len` bytes that are in the payload. False: it is too long, or not there.
+    #[inline(always)]
+    fn gather(&mut self, payload: *mut [u8; GATHER_CLASS]) -> bool {
+        if self.is_at_end() || self.len >= self.left || !self.find_segment() {
+            return false;
+        }
+        let left = self.left - self.len;
+        let len = if self.rest_len < left { self.rest_len } else { left };
+        let at = self.len;
+        if len > GATHER_BYTES || at > GATHER_CLASS as u64 - GATHER_BYTES {
+            return false;
+        }
+        let at = at_most(at, GATHER_CLASS as u64 - GATHER_BYTES);
+        let bytes = at_most(len, GATHER_BYTES);
+        // SAFETY: the helper checks the source; `at + bytes` bytes fit.
+        let to = unsafe { payload.cast::<u8>().add(at as usize) };
+        // SAFETY: as above.
+        if unsafe { bpf_probe_read_user(to.cast(), bytes as u32, self.rest as *const _) } != 0 {
+            return false;
+        }
+        self.len = at + bytes;
+        self.rest_len = 0;
+        true
+    }
+
     /// What was not copied for whichever reason is still part of the stream.
     #[inline(always)]
-    fn rest(&mut self) {
+    fn unseen(&mut self) {
         if self.left != 0 {
             self.len = self.left;
             write_unseen(self);
@@ -286,26 +356,62 @@ fn write_segment(transfer: *mut Transfer) {
     step(transfer);
 }
 
-/// Segments per call of `write_segments`. One loop over all of them is beyond the verifier of Linux 6.1.
-const SEGMENTS_AT_ONCE: u64 = 4;
-const _: () =
-    assert!(SEGMENTS_MAX as u64 % SEGMENTS_AT_ONCE == 0 && MESSAGE_SEGMENTS_MAX as u64 % SEGMENTS_AT_ONCE == 0);
+/// Records per call of `write_pieces`. One loop over all of them is beyond the verifier of Linux 6.1.
+const PIECES_AT_ONCE: u64 = 4;
+const _: () = assert!(SEGMENTS_MAX as u64 % PIECES_AT_ONCE == 0 && MESSAGE_SEGMENTS_MAX as u64 % PIECES_AT_ONCE == 0);
 
-/// The first few segments of an array of `count` iovecs.
+/// The next few pieces of the call.
 #[inline(never)]
-fn write_segments(transfer: *mut Transfer, iovecs: u64, count: u64) {
+fn write_pieces(transfer: *mut Transfer) {
     // SAFETY: the caller's own, in the map.
     let transfer = unsafe { &mut *transfer };
-    for index in 0..SEGMENTS_AT_ONCE {
-        if index >= count || transfer.left == 0 {
+    for _ in 0..PIECES_AT_ONCE {
+        if transfer.is_at_end() || transfer.left == 0 || !transfer.find_segment() {
             return;
         }
-        let Some([base, len]) = read_user::<[u64; 2]>(iovecs + index * IOVEC_BYTES) else {
-            counter::bump(Counter::LostUserRead);
-            return;
-        };
-        transfer.segment(base, len);
+        if !transfer.is_gathered() || write_gathered(transfer) == 0 {
+            transfer.piece();
+        }
     }
+}
+
+/// Size class of the records that short segments are gathered in.
+const GATHER_CLASS: usize = PAYLOAD_CLASSES[2] as usize;
+/// The longest segment that is gathered.
+const GATHER_BYTES: u64 = 512;
+/// Segments in one such record, at most.
+const GATHER_SEGMENTS: u64 = 32;
+
+/// One record of the next short segments, all of each. Returns how many bytes that makes: 0 where the first cannot be read.
+#[inline(never)]
+fn write_gathered(transfer: *mut Transfer) -> u64 {
+    // SAFETY: the caller's own, in the map.
+    let transfer = unsafe { &mut *transfer };
+    let Some(mut entry) = ring::reserve_payload::<Slot<GATHER_CLASS>>() else { return 0 };
+    let slot = entry.as_mut_ptr();
+    transfer.len = 0;
+    for _ in 0..GATHER_SEGMENTS {
+        // SAFETY: a part of the reserved record.
+        if !transfer.gather(unsafe { &raw mut (*slot).payload }) {
+            break;
+        }
+    }
+    transfer.data.total = transfer.len as u32;
+    (transfer.data.head, transfer.data.tail) = (transfer.len as u16, 0);
+    if transfer.len == 0 {
+        ring::discard(entry);
+        return 0;
+    }
+    // SAFETY: as above.
+    unsafe {
+        (*slot).data = transfer.data;
+        (*slot).data.header.len = (size_of::<Data>() as u64 + transfer.len) as u32;
+    }
+    ring::submit(entry);
+    counter::add(Counter::DataBytesCopied, transfer.len);
+    counter::bump(Counter::DataRecords);
+    step(transfer);
+    transfer.data.total.into()
 }
 
 /// A function of its own, so that its branches end before the size classes begin.

@@ -309,7 +309,7 @@ impl Connection {
     }
 
     #[inline(always)]
-    fn is_multiplexed(&self) -> bool {
+    pub(crate) fn is_multiplexed(&self) -> bool {
         self.sharing & Self::MULTIPLEXED != 0
     }
 

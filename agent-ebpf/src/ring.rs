@@ -57,6 +57,12 @@ pub(crate) fn submit<T>(entry: RingBufEntry<T>) {
     entry.submit(u64::from(if crossed { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP }));
 }
 
+/// Gives back room that nothing was written to.
+#[inline(always)]
+pub(crate) fn discard<T>(entry: RingBufEntry<T>) {
+    entry.discard(u64::from(BPF_RB_NO_WAKEUP));
+}
+
 /// Writes one small record. `false`: the ring is full (counted).
 #[inline(always)]
 pub(crate) fn emit<T: 'static>(record: T) -> bool {

@@ -28,12 +28,12 @@ pub enum PolicyMode {
     Ignore = 1,
     /// The first `head_bytes` after each change of direction, then only the edges of each call.
     Head = 2,
-    /// Everything, up to the largest size class per segment.
+    /// Everything, in up to `SEGMENTS_MAX` records for a call.
     Full = 3,
 }
 
 /// Value of the `POLICIES` map, keyed by connection id. A connection without an entry has
-/// `Head(HEAD_DEFAULT_BYTES)`.
+/// `Head(HEAD_DEFAULT_BYTES)`, or `Full` where its client began with the preface of HTTP/2.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {

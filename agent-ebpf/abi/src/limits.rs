@@ -52,7 +52,8 @@ pub const TLS_READ_KEPT_NS: u64 = 1_000_000_000;
 /// protocols ask for TLS in the clear.
 pub const TLS_HELLO_CALLS_MAX: u8 = 16;
 
-/// iovec segments of one call that are captured; the rest is only counted.
+/// iovec segments of one call that are captured, or records of them where they are gathered or split; the rest is only
+/// counted.
 pub const SEGMENTS_MAX: u32 = 16;
 /// Messages of one `sendmmsg`/`recvmmsg` call that are recorded. Sockets with a stream see one or two; more are lost, as
 /// a skipped segment in the counters.

@@ -6,6 +6,7 @@ use crate::limits::{EARLY_BYTES_MAX, HEAD_BYTES_MAX};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use autospan_abi::Trail;
+use autospan_abi::limits::PAYLOAD_MAX;
 
 /// Records remembered behind bytes that a parser has not taken yet.
 const MARKS_MAX: usize = 16;
@@ -109,7 +110,8 @@ impl Stream {
         let (head, seen) = skip_bytes(data.head, seen);
         let (uncopied, seen) = (uncopied.saturating_sub(seen), seen.saturating_sub(uncopied));
         let (tail, _) = skip_bytes(data.tail, seen);
-        let head_ends = uncopied == 0 && tail.is_empty();
+        // A record that is full may have more of the same call behind it.
+        let head_ends = uncopied == 0 && tail.is_empty() && head.len() < PAYLOAD_MAX as usize;
         [
             (lost > 0).then_some(Piece::Lost(lost)),
             (!head.is_empty()).then_some(Piece::Bytes { bytes: head, call_end: head_ends }),
@@ -226,6 +228,13 @@ mod tests {
         let got = pieces(&mut Stream::default(), &data(0, 10, b"ab", b"yz"));
         let head = Piece::Bytes { bytes: b"ab", call_end: false };
         assert_eq!(got, [head, Piece::Uncopied(6), Piece::Bytes { bytes: b"yz", call_end: true }]);
+    }
+
+    #[test]
+    fn a_full_record_may_have_more_of_its_call_behind_it() {
+        static FULL: [u8; PAYLOAD_MAX as usize] = [b'x'; PAYLOAD_MAX as usize];
+        let got = pieces(&mut Stream::default(), &data(0, PAYLOAD_MAX, &FULL, b""));
+        assert_eq!(got, [Piece::Bytes { bytes: &FULL, call_end: false }]);
     }
 
     #[test]

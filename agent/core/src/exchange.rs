@@ -80,7 +80,7 @@ pub(crate) struct Pairing {
 }
 
 /// A message until its end is seen.
-const UNFINISHED: MessageEnd = MessageEnd { body_bytes: 0, truncated: true };
+const UNFINISHED: MessageEnd = MessageEnd { body_bytes: Some(0), truncated: true };
 
 impl Exchange {
     pub(crate) fn new(id: ExchangeId, connection: &Connection, head: Box<RequestHead>, origin: Origin) -> Self {

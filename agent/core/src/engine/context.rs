@@ -237,6 +237,7 @@ impl Engine {
             request_end,
             response,
             reset: exchange.reset,
+            duration_ns: end.saturating_sub(exchange.origin.at),
             tls: exchange.tls,
             ends: exchange.address.ends(),
         };

@@ -13,7 +13,7 @@ pub mod hpack;
 mod proof;
 mod streams;
 
-use super::{Advance, Input, MessageEnd, ProtocolConfig, RequestHead, ResponseHead, Side, Sniff, Step, StreamStep};
+use super::{Advance, Input, ProtocolConfig, RequestHead, ResponseHead, Side, Sniff, Step, StreamStep};
 use crate::limits::{CONTINUATIONS_MAX, HEAD_BYTES_MAX};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -186,7 +186,7 @@ impl Http2 {
 
     /// `side` goes on with a frame, behind a loss.
     pub fn restart(&mut self, side: Side) {
-        self.streams.lost();
+        self.streams.lost(side);
         let half = self.half(side);
         half.preface = false;
         half.decoder.forget();
@@ -353,10 +353,10 @@ impl Http2 {
     fn end(&mut self, side: Side, stream: u32) -> Option<StreamStep> {
         let (unfinished, end) = self.streams.end(side, stream)?;
         // Answered before all of it was there: nobody reads the rest.
-        if let Some(body_bytes) = unfinished {
+        if let Some(unfinished) = unfinished {
             let step = StreamStep::End(side, end);
             self.half(side).said.push_back((stream, step));
-            return Some(StreamStep::End(Side::Request, MessageEnd { body_bytes, truncated: true }));
+            return Some(StreamStep::End(Side::Request, unfinished));
         }
         Some(StreamStep::End(side, end))
     }

@@ -118,8 +118,8 @@ pub enum StreamStep {
 /// End of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageEnd {
-    /// Bytes of the body as sent on the wire, less chunk framing where all of it was seen.
-    pub body_bytes: u64,
+    /// Bytes of the body as sent on the wire, less chunk framing where all of it was seen; `None`: cannot be known.
+    pub body_bytes: Option<u64>,
     /// The connection was closed before the message was complete. `body_bytes` are those that came.
     pub truncated: bool,
 }
@@ -134,7 +134,8 @@ impl RequestHead {
     /// Memory behind it, about.
     pub fn held_bytes(&self) -> usize {
         let Self::Http(request) = self;
-        let HttpRequest { method, target, version: _, host, user_agent, trace, captured, grpc: _ } = request;
+        let HttpRequest { method, target, version: _, host, user_agent, trace, captured, grpc: _, grpc_timeout: _ } =
+            request;
         let TraceHeaders { traceparent, tracestate, b3, b3_trace_id, b3_span_id, jaeger } = trace;
         let optional =
             [traceparent, b3, b3_trace_id, b3_span_id, jaeger].into_iter().flatten().map(String::len).sum::<usize>();
@@ -169,6 +170,8 @@ pub struct HttpRequest {
     pub captured: Vec<(String, Vec<String>)>,
     /// The content type is that of gRPC.
     pub grpc: bool,
+    /// Nanoseconds that a client of gRPC waits for the end (`grpc-timeout`).
+    pub grpc_timeout: Option<u64>,
 }
 
 impl HttpRequest {

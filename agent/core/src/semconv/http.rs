@@ -24,6 +24,8 @@ pub struct Exchange<'a> {
     pub response: Option<(HttpResponse, MessageEnd)>,
     /// HTTP/2: the error code with which either side gave it up.
     pub reset: Option<u32>,
+    /// From the request's start to the end.
+    pub duration_ns: u64,
     /// It went through TLS.
     pub tls: Option<Tls>,
     /// The connection's ends, as this process sees them.
@@ -139,12 +141,12 @@ impl Exchange<'_> {
     }
 
     fn outcome(&self, out: &mut Vec<Attribute>) {
-        out.push(Attribute::new("http.request.body.size", self.request_end.body_bytes));
+        out.extend(self.request_end.body_bytes.map(|bytes| Attribute::new("http.request.body.size", bytes)));
         if let Some((response, end)) = &self.response {
             if response.status != 0 {
                 out.push(Attribute::new("http.response.status_code", response.status));
             }
-            out.push(Attribute::new("http.response.body.size", end.body_bytes));
+            out.extend(end.body_bytes.map(|bytes| Attribute::new("http.response.body.size", bytes)));
         }
         self.error_type(out);
     }
@@ -177,8 +179,8 @@ impl Exchange<'_> {
     }
 
     fn error(&self) -> Option<Failure> {
-        if let Some(failure) = self.grpc_error() {
-            return Some(failure);
+        if let Some(judged) = self.grpc_error() {
+            return judged;
         }
         let error_from = if self.kind == SpanKind::Server { 500 } else { 400 };
         match &self.response {

@@ -574,6 +574,15 @@ fn grpc_has_the_attributes_of_rpc() {
     }
     world.write_bytes(200, 20, &grpc_request(7, "/shop.Cart/Cancelled"));
     world.write_bytes(200, 20, &frame(3, 0, 7, &[0, 0, 0, 8]));
+    world.read_bytes(100, 10, &grpc_request(9, "/shop.Cart/Cancelled"));
+    world.read_bytes(100, 10, &frame(3, 0, 9, &[0, 0, 0, 8]));
+    for (stream, timeout) in [(11, "1n"), (13, "1H"), (15, "1"), (17, "99999999H")] {
+        let fields =
+            [(":method", "POST"), (":scheme", "http"), (":path", "/shop.Cart/Late"), (":authority", "shop:50051")];
+        let grpc = [("content-type", "application/grpc"), ("grpc-timeout", timeout)];
+        world.write_bytes(200, 20, &headers(0, stream, &[fields.as_slice(), &grpc].concat()));
+        world.write_bytes(200, 20, &frame(3, 0, stream, &[0, 0, 0, 8]));
+    }
     world.settle();
     let seen: Vec<_> = world
         .spans
@@ -597,7 +606,12 @@ fn grpc_has_the_attributes_of_rpc() {
         "Client shop.Cart/Take5 NOT_FOUND NOT_FOUND error",
         "Server shop.Cart/Take14 UNAVAILABLE UNAVAILABLE error",
         "Client shop.Cart/Take14 UNAVAILABLE UNAVAILABLE error",
-        "Client shop.Cart/Cancelled - CANCEL error",
+        "Client shop.Cart/Cancelled CANCELLED CANCELLED error",
+        "Server shop.Cart/Cancelled CANCELLED -",
+        "Client shop.Cart/Late DEADLINE_EXCEEDED DEADLINE_EXCEEDED error",
+        "Client shop.Cart/Late CANCELLED CANCELLED error",
+        "Client shop.Cart/Late CANCELLED CANCELLED error",
+        "Client shop.Cart/Late CANCELLED CANCELLED error",
     ];
     let mut seen = seen;
     seen.sort();

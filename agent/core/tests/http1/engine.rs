@@ -26,7 +26,7 @@ fn exchanges(driver: &Driver) -> Option<Vec<String>> {
                 let ResponseHead::Http(response) = &**head;
                 responses.push(response.status);
             }
-            Seen::End(end) => ends[usize::from(*side == Side::Response)].push(end.body_bytes),
+            Seen::End(end) => ends[usize::from(*side == Side::Response)].push(end.body_bytes.unwrap_or_default()),
             Seen::Desync => return None,
             Seen::Upgraded => {}
         }

@@ -131,7 +131,7 @@ fn bodies(driver: &Driver, of: Side) -> Vec<u64> {
     let of_side = driver.seen.iter().filter(|(side, _)| *side == of);
     of_side
         .filter_map(|(_, seen)| match seen {
-            Seen::End(end) => Some(end.body_bytes),
+            Seen::End(end) => end.body_bytes,
             _ => None,
         })
         .collect()

@@ -40,7 +40,11 @@ fn line(seen: &Seen) -> String {
         Seen::Response(head) => match &**head {
             ResponseHead::Http(response) => format!("{} HTTP/{}", response.status, response.version),
         },
-        Seen::End(end) => format!("end, body {}{}", end.body_bytes, if end.truncated { ", truncated" } else { "" }),
+        Seen::End(end) => format!(
+            "end, body {}{}",
+            end.body_bytes.unwrap_or_default(),
+            if end.truncated { ", truncated" } else { "" }
+        ),
         Seen::Desync => "desync".to_owned(),
         Seen::Upgraded => "upgraded".to_owned(),
     }

@@ -14,6 +14,11 @@ pub enum Seen {
     Broken(Broken),
 }
 
+/// Bytes of a body, `-` where they cannot be known.
+pub fn size(bytes: Option<u64>) -> String {
+    bytes.map_or_else(|| "-".to_owned(), |bytes| bytes.to_string())
+}
+
 #[derive(Debug)]
 pub struct Driver {
     machine: Http2,

@@ -1,7 +1,7 @@
 //! Every recording: as it is, split at every byte, in random pieces, and with ranges lost.
 
 use crate::calls::{Call, Recording, recordings};
-use crate::driver::{Driver, Seen};
+use crate::driver::{Driver, Seen, size};
 use autospan_core::protocol::{HttpRequest, RequestHead, ResponseHead, Side, StreamStep};
 use proptest::prelude::*;
 use std::fmt::Write;
@@ -41,17 +41,20 @@ fn step_line(step: &StreamStep) -> String {
         },
         StreamStep::End(side, end) => {
             let side = if *side == Side::Request { "request" } else { "response" };
-            format!("{side} ends, body {}{}", end.body_bytes, if end.truncated { ", truncated" } else { "" })
+            format!("{side} ends, body {}{}", size(end.body_bytes), if end.truncated { ", truncated" } else { "" })
         }
         other => format!("{other:?}").to_lowercase(),
     }
 }
 
 fn request_line(request: &HttpRequest) -> String {
-    let HttpRequest { method, target, version, host, user_agent, trace, captured, grpc } = request;
+    let HttpRequest { method, target, version, host, user_agent, trace, captured, grpc, grpc_timeout } = request;
     let mut line = format!("{method} {target} HTTP/{version} host={host:?} agent={user_agent:?}");
     if *grpc {
         line.push_str(" gRPC");
+    }
+    if let Some(timeout) = grpc_timeout {
+        let _ = write!(line, " timeout={timeout}ns");
     }
     for (name, value) in [("traceparent", trace.traceparent.as_deref()), ("tracestate", Some(&*trace.tracestate))] {
         if let Some(value) = value.filter(|value| !value.is_empty()) {

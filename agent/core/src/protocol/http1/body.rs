@@ -101,5 +101,5 @@ fn whole_passed(length: u64, input: Input<'_>) -> Advance {
 }
 
 fn end(consumed: usize, body_bytes: u64, truncated: bool) -> Advance {
-    at(consumed as u64, Step::End(MessageEnd { body_bytes, truncated }))
+    at(consumed as u64, Step::End(MessageEnd { body_bytes: Some(body_bytes), truncated }))
 }

@@ -79,6 +79,7 @@ impl Head {
             b"user-agent" => self.request.user_agent = text(value),
             b"content-type" => self.grpc = Some(is_grpc(value)),
             b"grpc-status" => self.grpc_status = core::str::from_utf8(value).ok().and_then(|text| text.parse().ok()),
+            b"grpc-timeout" => self.request.grpc_timeout = timeout_ns(value),
             _ => fields::trace(&mut self.request.trace, field, value),
         }
         self.grpc_field |= name.starts_with(b"grpc-");
@@ -151,6 +152,22 @@ impl Head {
         };
         foreign || !(needed || self.unknown)
     }
+}
+
+/// At most eight digits and a unit: <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests>
+fn timeout_ns(value: &[u8]) -> Option<u64> {
+    let (unit, digits) = value.split_last().filter(|(_, digits)| digits.len() <= 8)?;
+    let unit_ns: u64 = match unit {
+        b'H' => 3_600_000_000_000,
+        b'M' => 60_000_000_000,
+        b'S' => 1_000_000_000,
+        b'm' => 1_000_000,
+        b'u' => 1_000,
+        b'n' => 1,
+        _ => return None,
+    };
+    let count: u64 = core::str::from_utf8(digits).ok()?.parse().ok()?;
+    count.checked_mul(unit_ns)
 }
 
 /// `application/grpc`, with or without a format behind it. gRPC-Web is another: its trailers are in the body.

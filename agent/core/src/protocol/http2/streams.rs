@@ -9,14 +9,20 @@ use alloc::vec::Vec;
 const REQUESTS_LOST_MAX: u32 = 1 << 16;
 
 /// A stream whose request was seen.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Open {
     request_ended: bool,
     response: Response,
-    /// Content of requests and responses.
-    bytes: [u64; 2],
+    /// Content of requests and responses; `None`: some of it may have been lost.
+    bytes: [Option<u64>; 2],
     /// Nothing was heard of it since a loss.
     silent: bool,
+}
+
+impl Default for Open {
+    fn default() -> Self {
+        Self { request_ended: false, response: Response::Awaited, bytes: [Some(0); 2], silent: false }
+    }
 }
 
 /// The head of a response.
@@ -154,7 +160,7 @@ impl Streams {
     pub(super) fn data(&mut self, side: Side, stream: u32, bytes: u32) -> bool {
         let Some(open) = self.heard(stream) else { return false };
         let counted = &mut open.bytes[usize::from(side == Side::Response)];
-        *counted = counted.saturating_add(u64::from(bytes));
+        *counted = counted.map(|counted| counted.saturating_add(u64::from(bytes)));
         true
     }
 
@@ -173,6 +179,8 @@ impl Streams {
             Some(Open { response: Response::Unknown, .. }) if status.is_none() => Place::Trailers,
             Some(open) => {
                 open.response = if status.is_some() { Response::Known } else { Response::Unknown };
+                // Its body comes behind it, whatever was lost in front.
+                open.bytes[1] = Some(0);
                 Place::Head
             }
             None if orphan || (stream % 2 == 1 && stream < lowest && !interim) => Place::Orphan,
@@ -182,10 +190,11 @@ impl Streams {
 
     /// One side is complete: with what came of the request where the other is not, and the end. `None`: a stream that is
     /// over, or was never seen.
-    pub(super) fn end(&mut self, side: Side, stream: u32) -> Option<(Option<u64>, MessageEnd)> {
+    pub(super) fn end(&mut self, side: Side, stream: u32) -> Option<(Option<MessageEnd>, MessageEnd)> {
         let open = self.heard(stream)?;
         let body_bytes = open.bytes[usize::from(side == Side::Response)];
-        let unfinished = (side == Side::Response && !open.request_ended).then_some(open.bytes[0]);
+        let unfinished = (side == Side::Response && !open.request_ended)
+            .then_some(MessageEnd { body_bytes: open.bytes[0], truncated: true });
         if side == Side::Request && core::mem::replace(&mut open.request_ended, true) {
             return None;
         }
@@ -204,10 +213,16 @@ impl Streams {
         self.open.split_off(&last.saturating_add(1)).into_keys().collect()
     }
 
-    /// Anything may have happened to any of them.
-    pub(super) fn lost(&mut self) {
+    /// On this side, anything may have happened to any of them.
+    pub(super) fn lost(&mut self, side: Side) {
         self.lost = true;
-        self.open.values_mut().for_each(|open| open.silent = true);
+        for open in self.open.values_mut() {
+            open.silent = true;
+            // A request that had ended lost nothing.
+            if side == Side::Response || !open.request_ended {
+                open.bytes[usize::from(side == Side::Response)] = None;
+            }
+        }
     }
 
     pub(super) fn take_silent(&mut self) -> Vec<u32> {

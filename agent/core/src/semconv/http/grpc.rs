@@ -33,6 +33,23 @@ const STATUS: [&str; 17] = [
     "UNAUTHENTICATED",
 ];
 
+const CANCEL: u32 = 8;
+const DEADLINE_EXCEEDED: u8 = 4;
+
+/// By the error code of HTTP/2: <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#errors>
+const fn status_of_reset(code: u32) -> u8 {
+    const REFUSED_STREAM: u32 = 7;
+    const ENHANCE_YOUR_CALM: u32 = 11;
+    const INADEQUATE_SECURITY: u32 = 12;
+    match code {
+        CANCEL => 1,
+        REFUSED_STREAM => 14,
+        ENHANCE_YOUR_CALM => 8,
+        INADEQUATE_SECURITY => 7,
+        _ => 13,
+    }
+}
+
 /// Those that are a server's own fault: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS.
 const SERVER_ERRORS: [u8; 6] = [2, 4, 12, 13, 14, 15];
 
@@ -56,16 +73,30 @@ impl Exchange<'_> {
         self.grpc_method().map_or(Cow::Borrowed(SYSTEM), Cow::Owned)
     }
 
+    /// As the server said it, or as the client makes it of a stream that was given up.
     fn grpc_status(&self) -> Option<u8> {
-        self.response.as_ref().and_then(|(response, _)| response.grpc_status)
+        let said = self.response.as_ref().and_then(|(response, _)| response.grpc_status);
+        said.or_else(|| match self.reset {
+            Some(CANCEL) if self.grpc_deadline_passed() => Some(DEADLINE_EXCEEDED),
+            Some(code) => Some(status_of_reset(code)),
+            None => None,
+        })
     }
 
-    pub(super) fn grpc_error(&self) -> Option<Failure> {
+    /// A client gives up what takes too long with the code of any other cancellation.
+    fn grpc_deadline_passed(&self) -> bool {
+        // What is sent is rounded up: C-core keeps two digits of it.
+        self.request.grpc_timeout.is_some_and(|timeout| self.duration_ns >= timeout - timeout / 10)
+    }
+
+    /// Whether the status is a failure; `None`: there is none to tell by.
+    pub(super) fn grpc_error(&self) -> Option<Option<Failure>> {
         let failed = |status: &u8| match self.kind {
             SpanKind::Client => *status != 0,
             SpanKind::Server => SERVER_ERRORS.contains(status),
         };
-        self.grpc_status().filter(failed).filter(|_| self.is_grpc()).map(Failure::Grpc)
+        let status = self.grpc_status().filter(|_| self.is_grpc())?;
+        Some(Some(status).filter(failed).map(Failure::Grpc))
     }
 
     pub(super) fn grpc_attributes(self, out: &mut Vec<Attribute>) {

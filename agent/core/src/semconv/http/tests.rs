@@ -7,7 +7,7 @@ const SERVER: (IpAddr, u16) = (IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2)), 8080);
 const CLIENT: (IpAddr, u16) = (IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 40000);
 
 fn end(body_bytes: u64, truncated: bool) -> MessageEnd {
-    MessageEnd { body_bytes, truncated }
+    MessageEnd { body_bytes: Some(body_bytes), truncated }
 }
 
 fn request(target: &str, host: &str) -> HttpRequest {
@@ -21,7 +21,7 @@ fn exchange(kind: SpanKind, request: HttpRequest, status: u16) -> Exchange<'stat
         SpanKind::Client => Ends::Inet { local: CLIENT, remote: SERVER },
     };
     let response = Some((HttpResponse { status, version: "1.1", ..HttpResponse::default() }, end(20, false)));
-    Exchange { kind, request, request_end: end(10, false), response, reset: None, tls: None, ends }
+    Exchange { kind, request, request_end: end(10, false), response, reset: None, duration_ns: 0, tls: None, ends }
 }
 
 fn server(target: &str, host: &str) -> BTreeMap<String, String> {

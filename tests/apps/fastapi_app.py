@@ -1,4 +1,4 @@
-"""A FastAPI service, run under uvicorn. Knows nothing of tracing."""
+"""A FastAPI service, run under uvicorn, granian or hypercorn; HTTP2 lets its client speak that alone. Knows nothing of tracing."""
 
 import asyncio
 import os
@@ -8,7 +8,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
 app = FastAPI()
-client = httpx.AsyncClient(timeout=10)
+HTTP2 = "HTTP2" in os.environ
+client = httpx.AsyncClient(timeout=10, http1=not HTTP2, http2=HTTP2)
 NEXT = os.environ.get("NEXT")
 BLOCK = b"x" * 65536
 

@@ -1,8 +1,10 @@
-//! Programs that call https URLs when they are told to.
+//! Programs that call when they are told to.
 
 use crate::{Authority, Interpreter, Process, paths};
-use anyhow::{Context, Result};
+use anyhow::{Result, ensure};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use std::fmt::Display;
 use std::process::Command;
 
 /// What `tests/apps/tls_client.py` calls with.
@@ -13,6 +15,41 @@ pub enum Library {
     Requests,
     Httpx,
     Aiohttp,
+}
+
+/// What calls by HTTP/2 with one connection to each server, or, by gRPC, one channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Http2Library {
+    Httpx,
+    Node,
+    Go,
+    GrpcThreads,
+    GrpcAsyncio,
+    GrpcNode,
+}
+
+impl Http2Library {
+    pub const HTTP: [Self; 3] = [Self::Httpx, Self::Node, Self::Go];
+    pub const GRPC: [Self; 3] = [Self::GrpcThreads, Self::GrpcAsyncio, Self::GrpcNode];
+
+    fn command(self) -> Result<Command> {
+        let (program, first) = match self {
+            Self::Httpx | Self::GrpcThreads | Self::GrpcAsyncio => (paths::installed("h2-venv/bin/python")?, None),
+            Self::Node => ("node".into(), Some("h2-node/http_client.js")),
+            Self::GrpcNode => ("node".into(), Some("h2-node/grpc_client.js")),
+            Self::Go => (paths::installed("h2-go/http_app")?, None),
+        };
+        let mut command = Command::new(program);
+        command.args(first.map(paths::installed).transpose()?);
+        match self {
+            Self::Httpx => command.arg(paths::app("h2/http_client.py")),
+            Self::GrpcThreads => command.arg(paths::app("h2/grpc_client.py")),
+            Self::GrpcAsyncio => command.arg(paths::app("h2/grpc_client.py")).arg("asyncio"),
+            Self::Go => command.arg("call"),
+            Self::Node | Self::GrpcNode => &mut command,
+        };
+        Ok(command)
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -44,7 +81,18 @@ impl Caller {
             _ => interpreter.script(&script)?,
         };
         command.arg(format!("{library:?}").to_lowercase()).envs(authority.trust());
-        let mut process = Process::start(&format!("{library:?}"), &command)?;
+        Self::run(&format!("{library:?}"), &command)
+    }
+
+    /// The same by HTTP/2, of a client that needs no certificates, or trusts those of `authority`.
+    pub fn start_http2(library: Http2Library, authority: Option<&Authority>) -> Result<Self> {
+        let mut command = library.command()?;
+        command.envs(authority.into_iter().flat_map(Authority::trust));
+        Self::run(&format!("{library:?}"), &command)
+    }
+
+    fn run(name: &str, command: &Command) -> Result<Self> {
+        let mut process = Process::start(name, command)?;
         process.wait_until("to be ready", |process| process.stdout().starts_with("ready\n"))?;
         Ok(Self { process, answers: 0 })
     }
@@ -54,10 +102,23 @@ impl Caller {
     }
 
     pub fn get(&mut self, url: &str) -> Result<Answer> {
-        self.process.input(&format!("{url}\n"))?;
-        self.answers += 1;
-        let line = |process: &Process| process.stdout().split_inclusive('\n').nth(self.answers).map(str::to_owned);
-        self.process.wait_until("to answer", |process| line(process).is_some_and(|line| line.ends_with('\n')))?;
-        Ok(serde_json::from_str(&line(&self.process).context("no answer")?)?)
+        self.ask(url)
+    }
+
+    /// Writes a line and reads one.
+    pub fn ask<T: DeserializeOwned>(&mut self, line: impl Display) -> Result<T> {
+        Ok(self.ask_all(&[line])?.swap_remove(0))
+    }
+
+    /// Writes all the lines and reads as many.
+    pub fn ask_all<T: DeserializeOwned>(&mut self, lines: &[impl Display]) -> Result<Vec<T>> {
+        self.process.input(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())?;
+        let first = 1 + self.answers;
+        self.answers += lines.len();
+        self.process.wait_until("to answer", |process| process.stdout().matches('\n').count() > self.answers)?;
+        let said = self.process.stdout();
+        let answers: Vec<T> = said.lines().skip(first).map(serde_json::from_str).collect::<Result<_, _>>()?;
+        ensure!(answers.len() == lines.len(), "{} answers to {} lines", answers.len(), lines.len());
+        Ok(answers)
     }
 }

@@ -8,6 +8,7 @@ pub mod authority;
 pub mod blackhole;
 pub mod caller;
 pub mod client;
+pub mod h2load;
 pub mod interpreter;
 pub mod netns;
 pub mod nginx;

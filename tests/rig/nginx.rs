@@ -20,6 +20,8 @@ pub struct Settings<'a> {
     pub tls: Option<&'a Authority>,
     /// The service behind it is reached by TLS.
     pub upstream_tls: bool,
+    /// Serve HTTP/2, and without TLS nothing else.
+    pub http2: bool,
 }
 
 impl Nginx {
@@ -31,10 +33,12 @@ impl Nginx {
         let address = Address::loopback()?;
         let directory = tempfile::tempdir()?;
         let path = directory.path().display().to_string();
+        let listen = [(" ssl", settings.tls.is_some()), (" http2", settings.http2)];
+        let listen: String = listen.iter().filter(|(_, wanted)| *wanted).map(|(word, _)| *word).collect();
         let template = std::fs::read_to_string(paths::app("nginx/nginx.conf.in"))?;
         let config = template
             .replace("@DIR@", &path)
-            .replace("@LISTEN@", &format!("{address}{}", if settings.tls.is_some() { " ssl" } else { "" }))
+            .replace("@LISTEN@", &format!("{address}{listen}"))
             .replace("@TLS@", &settings.tls.map(certificate).unwrap_or_default())
             .replace("@SCHEME@", if settings.upstream_tls { "https" } else { "http" })
             .replace("@UPSTREAM@", &upstream.to_string());

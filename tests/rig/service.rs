@@ -28,6 +28,18 @@ pub enum App {
     Go,
     /// The same by other toolchains, in other forms.
     GoBuild(GoBuild),
+    /// FastAPI under hypercorn: HTTP/1 and HTTP/2, of which its client speaks the latter alone.
+    Hypercorn,
+    /// Node's `http2`, which speaks nothing else.
+    NodeHttp2,
+    /// `net/http` with HTTP/2, encrypted or not.
+    GoHttp2,
+    /// gRPC by grpcio on threads.
+    GrpcThreads,
+    /// The same on asyncio's event loop.
+    GrpcAsyncio,
+    /// gRPC by `@grpc/grpc-js`.
+    GrpcNode,
 }
 
 /// How an executable of the Go service was built.
@@ -73,11 +85,13 @@ impl App {
         match self {
             Self::FlaskSync | Self::FlaskGthread => "flask_app",
             Self::HttpServer => "http_server",
-            Self::FastApi | Self::FastApiUvloop | Self::FastApiGranian => "fastapi_app",
+            Self::FastApi | Self::FastApiUvloop | Self::FastApiGranian | Self::Hypercorn => "fastapi_app",
             Self::Aiohttp | Self::AiohttpUvloop => "aiohttp_app",
             Self::NodeHttp => "node_http",
             Self::Express => "express_app",
             Self::Go | Self::GoBuild(_) => "go_app",
+            Self::NodeHttp2 | Self::GoHttp2 => "http_app",
+            Self::GrpcThreads | Self::GrpcAsyncio | Self::GrpcNode => "grpc_app",
         }
     }
 
@@ -103,6 +117,22 @@ impl App {
             Self::Express => node("node/express_app.js"),
             Self::Go => Ok(Command::new(paths::installed("go/go_app")?)),
             Self::GoBuild(build) => Ok(Command::new(paths::installed(&build.path())?)),
+            Self::Hypercorn => {
+                let mut command = Command::new(paths::installed("h2-venv/bin/hypercorn")?);
+                command.env("HTTP2", "1");
+                Ok(command)
+            }
+            Self::NodeHttp2 => node("h2-node/http_app.js"),
+            Self::GoHttp2 => Ok(Command::new(paths::installed("h2-go/http_app")?)),
+            Self::GrpcThreads | Self::GrpcAsyncio => {
+                let mut command = Command::new(paths::installed("h2-venv/bin/python")?);
+                command.arg(paths::app("h2/grpc_app.py"));
+                if self == Self::GrpcAsyncio {
+                    command.env("LOOP", "asyncio");
+                }
+                Ok(command)
+            }
+            Self::GrpcNode => node("h2-node/grpc_app.js"),
         }
     }
 
@@ -140,11 +170,15 @@ impl App {
                 command.args(["fastapi_app:app", "--no-access-log", "--timeout-keep-alive", "60", "--loop", event_loop])
             }
             Self::FastApiGranian => command.args(["fastapi_app:app", "--interface", "asgi", "--loop", "asyncio"]),
+            Self::Hypercorn => command.args(["fastapi_app:app", "--keep-alive", "60"]),
             _ => command,
         };
         match (self, address) {
             (Self::FlaskSync | Self::FlaskGthread, address) => {
                 command.args(["--bind", &address.to_string(), "flask_app:app"]);
+            }
+            (Self::Hypercorn, address) => {
+                command.args(["--bind", &address.to_string()]);
             }
             (Self::FastApi | Self::FastApiUvloop | Self::FastApiGranian, Address::Unix(path)) => {
                 command.arg("--uds").arg(path);
@@ -166,7 +200,7 @@ impl App {
     fn serve_tls(self, command: &mut Command, authority: &Authority) {
         let (certificate, key) = (authority.file("server.pem"), authority.file("server.key"));
         let flags = match self {
-            Self::FlaskSync | Self::FlaskGthread => ["--certfile", "--keyfile"],
+            Self::FlaskSync | Self::FlaskGthread | Self::Hypercorn => ["--certfile", "--keyfile"],
             Self::FastApi | Self::FastApiUvloop => ["--ssl-certfile", "--ssl-keyfile"],
             Self::FastApiGranian => ["--ssl-certificate", "--ssl-keyfile"],
             _ => {

@@ -29,6 +29,7 @@ pub(crate) fn install(args: &Args) -> Result<()> {
     python("venv", &python3(), "tests/apps/requirements.txt")?;
     node("node", "tests/apps/node", &NODE_SOURCES)?;
     go()?;
+    http2()?;
     if args.zero_code {
         python("venv-otel", &python3(), "tests/apps/requirements-otel.txt")?;
         node("node-otel", "tests/apps/node-otel", &NODE_SOURCES)?;
@@ -47,6 +48,7 @@ const PACKAGES: &[Package] = &[
     Package { name: "curl", present: || find("curl").is_some() },
     Package { name: "gnutls-bin", present: || find("gnutls-cli").is_some() },
     Package { name: "iproute2", present: || find("ip").is_some() },
+    Package { name: "nghttp2-client", present: || find("h2load").is_some() },
     Package { name: "nginx-light", present: || find("nginx").is_some() },
     Package { name: "nodejs", present: || find("node").is_some() },
     Package { name: "npm", present: || find("npm").is_some() },
@@ -181,6 +183,24 @@ fn go() -> Result<()> {
             }
         }
         Ok(fs::copy(directory.join(GO_NEWEST).join("plain/go_app"), directory.join("go_app")).map(drop)?)
+    })
+}
+
+const NODE_HTTP2_SOURCES: [&str; 4] = [
+    "tests/apps/h2/http_app.js",
+    "tests/apps/h2/http_client.js",
+    "tests/apps/h2/grpc_app.js",
+    "tests/apps/h2/grpc_client.js",
+];
+
+/// What speaks HTTP/2 and gRPC, in Python, Node and Go.
+fn http2() -> Result<()> {
+    python("h2-venv", &python3(), "tests/apps/h2/requirements.txt")?;
+    node("h2-node", "tests/apps/h2", &NODE_HTTP2_SOURCES)?;
+    let folder = root().join("tests/apps/h2");
+    Part::new("h2-go").install(&fs::read_to_string(folder.join("main.go"))?, |directory| {
+        let newest = target().join("rig/venv/bin/go");
+        go_build(&newest, &folder, &[], &directory.join("http_app"), ".")
     })
 }
 

@@ -77,7 +77,10 @@ fn nginx_to_gunicorn_by_tls() -> Result<()> {
     needs_root!();
     let (receiver, authority) = (Receiver::start()?, Authority::new()?);
     let service = tls_service(App::FlaskGthread, None, &authority)?;
-    let nginx = Nginx::start_with(&service.address, nginx::Settings { tls: Some(&authority), upstream_tls: true })?;
+    let nginx = Nginx::start_with(
+        &service.address,
+        nginx::Settings { tls: Some(&authority), upstream_tls: true, ..Default::default() },
+    )?;
     let agent = Agent::start(&receiver)?;
     let connector = Connector::new(&authority)?;
     let chain = vec![nginx.pids()?, service.pids()?];
@@ -91,7 +94,7 @@ fn nginx_takes_tls_off() -> Result<()> {
     needs_root!();
     let (receiver, authority) = (Receiver::start()?, Authority::new()?);
     let service = Service::start(App::NodeHttp)?;
-    let nginx = Nginx::start_with(&service.address, nginx::Settings { tls: Some(&authority), upstream_tls: false })?;
+    let nginx = Nginx::start_with(&service.address, nginx::Settings { tls: Some(&authority), ..Default::default() })?;
     let agent = Agent::start(&receiver)?;
     let connector = Connector::new(&authority)?;
     let chain = vec![nginx.pids()?, service.pids()?];

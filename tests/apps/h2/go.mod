@@ -1,0 +1,3 @@
+module http_app
+
+go 1.27

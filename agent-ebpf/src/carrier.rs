@@ -9,7 +9,7 @@
 
 use autospan_abi::limits::CARRIERS_MAX;
 use autospan_abi::process::TRAIT_GO;
-use autospan_abi::{Counter, Direction, Trail};
+use autospan_abi::{Counter, Direction, Role, Trail};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::LruHashMap;
 
@@ -144,6 +144,32 @@ impl Carrier {
             spawned => spawned,
         };
         Self { cause: Cause { token: self.cause.token, trail: trail as u32, own: 0 }, sock: self.sock }
+    }
+
+    /// The context read it itself.
+    #[inline(always)]
+    pub(crate) fn was_read(&self) -> bool {
+        self.cause.own != 0
+    }
+
+    /// Work for its request may be left for another thread. Not by a thread that was made for it: see [`Trail::Spawned`].
+    #[inline(always)]
+    pub(crate) fn may_be_left(&self) -> bool {
+        self.cause.is_some() && !self.cause.trail().is_spawned() && self.waits() != Some(false)
+    }
+
+    /// Its request may be what the context works on. What a thread has from its start it need not work on.
+    #[inline(always)]
+    pub(crate) fn may_be_in_use(&self) -> bool {
+        self.cause.is_some() && self.waits().unwrap_or(!self.cause.trail().is_spawned())
+    }
+
+    /// Its request waits for an answer. `None`: that cannot be told, since a response was read meanwhile.
+    #[inline(always)]
+    fn waits(&self) -> Option<bool> {
+        let connection =
+            connection::peek(Sock(self.sock)).filter(|connection| connection.role != Role::Client as u8)?;
+        Some(connection.token == self.cause.token && connection.direction == Direction::Inbound as u8)
     }
 
     /// The answer has begun, or a later request came on the same connection.

@@ -19,7 +19,7 @@ use crate::debug::debug;
 use crate::identity::{self, Kind};
 use crate::kernel::{AF_UNIX, Sock, Socket};
 use crate::process::{self, Thread};
-use crate::{carrier, counter, lineage, pending, ring};
+use crate::{carrier, counter, jobs, lineage, pending, ring};
 
 #[map]
 static CONNECTIONS: LruHashMap<u64, Connection> = LruHashMap::with_max_entries(CONNECTIONS_MAX, 0);
@@ -228,6 +228,7 @@ impl Connection {
             carried
         };
         if self.role == Role::Client as u8 {
+            jobs::works(thread);
             self.remember_cause(cause, thread);
         }
         cause
@@ -361,6 +362,7 @@ impl Connection {
             return 0;
         }
         self.offer_frames(sock, thread);
+        jobs::reads(thread);
         self.reads = if self.direction == Direction::Inbound as u8 { self.reads.saturating_add(1) } else { 1 };
         if self.is_expected == 0 {
             self.token = if self.tls.is_bound() { carrier::mint_in_probe(thread.tid) } else { carrier::mint() };

@@ -16,6 +16,7 @@ mod counter;
 mod debug;
 mod hooks;
 mod identity;
+mod jobs;
 mod kernel;
 mod lineage;
 mod pending;

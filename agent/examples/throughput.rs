@@ -130,7 +130,7 @@ fn drain(engine: &mut Engine) -> impl Iterator<Item = Span> {
     engine.tick(u64::MAX / 2);
     std::iter::from_fn(|| engine.poll()).filter_map(|output| match output {
         Output::Span(span) => Some(*span),
-        Output::Policy { .. } => None,
+        Output::Policy { .. } | Output::WatchJobs { .. } => None,
     })
 }
 

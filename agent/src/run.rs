@@ -255,6 +255,9 @@ impl Agent {
         for (connection, policy) in self.tracer.take_policies() {
             self.kernel.set_policy(connection, policy);
         }
+        for (pid, watch) in self.tracer.take_jobs() {
+            self.probing.watch_jobs(&mut self.kernel, pid, watch);
+        }
     }
 
     fn judge(&mut self, event: Lifecycle) {

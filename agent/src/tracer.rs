@@ -49,6 +49,7 @@ pub struct Tracer {
     recording: Option<Recording>,
     lifecycle: Vec<Lifecycle>,
     policies: Vec<(u64, Policy)>,
+    jobs: Vec<(u32, bool)>,
     own_exports: u64,
 }
 
@@ -56,7 +57,8 @@ pub struct Tracer {
 
 impl Tracer {
     pub fn new(engine: Engine, processes: Processes, exporter: Option<Exporter>, recording: Option<Recording>) -> Self {
-        Self { engine, processes, exporter, recording, lifecycle: Vec::new(), policies: Vec::new(), own_exports: 0 }
+        let (lifecycle, policies, jobs) = (Vec::new(), Vec::new(), Vec::new());
+        Self { engine, processes, exporter, recording, lifecycle, policies, jobs, own_exports: 0 }
     }
 
     /// Takes a record as it lies in the ring: its slot may be longer than it.
@@ -133,6 +135,11 @@ impl Tracer {
     /// Policies to set since the last call, by connection.
     pub fn take_policies(&mut self) -> Vec<(u64, Policy)> {
         std::mem::take(&mut self.policies)
+    }
+
+    /// Processes of which it is to be seen from now on how threads leave work for one another, or no more.
+    pub fn take_jobs(&mut self) -> Vec<(u32, bool)> {
+        std::mem::take(&mut self.jobs)
     }
 
     /// Counters of the engine, and of spans that were left out.
@@ -231,6 +238,7 @@ impl Tracer {
             match output {
                 Output::Span(span) => self.export(*span),
                 Output::Policy { connection, policy } => self.policies.push((connection, policy)),
+                Output::WatchJobs { tgid, watch } => self.jobs.push((tgid, watch)),
             }
         }
     }

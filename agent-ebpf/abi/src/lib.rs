@@ -22,7 +22,7 @@ pub use record::{
     RecordHeader, RecordKind, StreamAsked, Trail,
 };
 
-pub use runtime::PythonRuntime;
+pub use runtime::{DequeHead, PythonRuntime};
 
 /// Version of everything in this crate.
 pub const ABI_VERSION: u32 = 5;

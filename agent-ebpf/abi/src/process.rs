@@ -19,6 +19,8 @@ pub const TRAIT_PYTHON: u8 = 0b1_0000;
 pub const TRAIT_UVLOOP: u8 = 0b10_0000;
 /// An event loop whose turns are seen to begin and end: what a thread does in one belongs to what it read last.
 pub const TRAIT_TURNS: u8 = 0b100_0000;
+/// A CPython whose threads leave work for one another in deques that are watched.
+pub const TRAIT_JOBS: u8 = 0b1000_0000;
 
 /// Bytes per entry of the array: one entry holds this many pids.
 pub const PIDS_PER_ENTRY: u32 = 8;

@@ -31,6 +31,59 @@ pub struct PythonRuntime {
 }
 const _: () = assert!(size_of::<PythonRuntime>() == 48);
 
+/// Start of a `dequeobject` of CPython 3.8 to 3.14, behind the head of the object (`Modules/_collectionsmodule.c`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DequeHead {
+    /// Items.
+    pub size: u64,
+    /// Address of the first block: a link, then [`DequeHead::BLOCK_LEN`] items.
+    pub left_block: u64,
+    pub right_block: u64,
+    /// Of the first item in its block.
+    pub left_index: u64,
+    pub right_index: u64,
+    /// Counts what was put in and taken out.
+    pub state: u64,
+    /// -1: none. Else what is one too many is thrown out.
+    pub max_len: i64,
+}
+const _: () = assert!(size_of::<DequeHead>() == 56);
+
+impl DequeHead {
+    /// Of `ob_size` in the object.
+    pub const OFFSET: u64 = 16;
+    pub const BLOCK_LEN: u64 = 64;
+    const FIRST_ITEM: u64 = 8;
+    const ITEM_BYTES: u64 = 8;
+
+    /// Items only leave it by being taken.
+    #[inline(always)]
+    pub fn is_unlimited(&self) -> bool {
+        self.max_len == -1 && self.left_index < Self::BLOCK_LEN
+    }
+
+    /// How many items left it before the one that is next, where they only ever come at one end and go at the other.
+    #[inline(always)]
+    pub fn next_out(&self) -> u64 {
+        self.state.wrapping_sub(self.size) >> 1
+    }
+
+    /// The same for the one that comes next.
+    #[inline(always)]
+    pub fn next_in(&self) -> u64 {
+        self.next_out().wrapping_add(self.size)
+    }
+
+    /// Where the address of the first item is. `None`: it is empty.
+    #[inline(always)]
+    pub fn first(&self) -> Option<u64> {
+        let at =
+            self.left_block.wrapping_add(Self::FIRST_ITEM + (self.left_index % Self::BLOCK_LEN) * Self::ITEM_BYTES);
+        if self.size == 0 { None } else { Some(at) }
+    }
+}
+
 #[cfg(feature = "user")]
 mod pod {
     // SAFETY: `repr(C)`, integers only, no implicit padding (size asserted above).

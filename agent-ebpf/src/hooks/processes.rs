@@ -6,7 +6,7 @@ use aya_ebpf::programs::RawTracePointContext;
 
 use crate::context::{self, Context};
 use crate::process::{self, Thread};
-use crate::{call, carrier, kernel, ring};
+use crate::{call, carrier, jobs, kernel, ring};
 
 /// `sched_process_fork(parent, child)`, in the parent. A child that is a thread has the parent's tgid.
 #[raw_tracepoint(tracepoint = "sched_process_fork")]
@@ -53,6 +53,7 @@ pub fn process_exit(_: RawTracePointContext) -> i32 {
         }
         carrier::forget(Context::thread(thread));
         call::forget(thread.tid);
+        jobs::forget(thread);
     }
     if kernel::is_last_thread() {
         ended(thread);

@@ -7,7 +7,7 @@ use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use crate::capture::read_user;
 use crate::context::{self, Context};
 use crate::process;
-use crate::{carrier, lineage, pending, tls};
+use crate::{carrier, jobs, lineage, pending, tls};
 
 /// Return of `PyContext_CopyCurrent() -> Context *`: the new one inherits.
 #[uretprobe]
@@ -65,5 +65,24 @@ pub fn python_queue_got(ctx: RetProbeContext) -> u32 {
     if item != 0 {
         carrier::set(Context::thread(thread), pending::take_work(thread.tgid, item));
     }
+    0
+}
+
+/// `deque.append(deque, item)`.
+#[uprobe]
+pub fn python_deque_append(ctx: ProbeContext) -> u32 {
+    let (Some(thread), Some(deque), Some(item)) = (process::current_target(), ctx.arg::<u64>(0), ctx.arg::<u64>(1))
+    else {
+        return 0;
+    };
+    jobs::left(thread, deque, item);
+    0
+}
+
+/// `deque.popleft(deque)`.
+#[uprobe]
+pub fn python_deque_popleft(ctx: ProbeContext) -> u32 {
+    let (Some(thread), Some(deque)) = (process::current_target(), ctx.arg::<u64>(0)) else { return 0 };
+    jobs::takes(thread, deque);
     0
 }

@@ -2,6 +2,7 @@
 //! the process's way with threads allows. A missing parent, never a wrong one.
 
 use crate::fact::Threads;
+use crate::jobs::Jobs;
 use crate::routine::{Habit, Work};
 use autospan_abi::Trail;
 
@@ -63,6 +64,7 @@ pub(crate) struct ProcessState {
     /// Open server connections whose requests cannot be seen (TLS, unknown protocols).
     pub(crate) opaque_servers: u32,
     pub(crate) resumes_strangers: Strangers,
+    pub(crate) jobs: Jobs,
     uncertain_until: u64,
     /// It was seen to call for no request, or for who knows which, lately.
     calls_by_itself_until: u64,

@@ -43,6 +43,8 @@ pub enum Output {
     Span(Box<Span>),
     /// Capture this connection so from now on.
     Policy { connection: u64, policy: Policy },
+    /// See how the threads of this process leave work for one another in memory, or do so no more.
+    WatchJobs { tgid: u32, watch: bool },
 }
 
 /// Connections looked at per tick for idleness.

@@ -22,6 +22,7 @@ pub mod evlog;
 mod exchange;
 pub mod fact;
 mod ids;
+mod jobs;
 mod join;
 pub mod limits;
 mod pool;

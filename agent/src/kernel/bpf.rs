@@ -81,24 +81,31 @@ pub(super) fn load_uprobe_multi(code: &Code<'_>, log: &mut [u8]) -> io::Result<O
     unsafe { new_fd(bpf_cmd::BPF_PROG_LOAD, &attr) }
 }
 
-/// Runs a program at all these places (bytes from the start of the file), in every process that maps the file, until the
-/// link is closed. `returns`: where the functions there return, rather than there.
+/// Where a link runs its program.
+#[derive(Debug)]
+pub(super) struct Places<'a> {
+    pub(super) path: &'a CStr,
+    /// Bytes from the start of the file.
+    pub(super) offsets: &'a [u64],
+    /// Where the functions there return, rather than there.
+    pub(super) returns: bool,
+    /// In this process only. `None`: in all that map the file.
+    pub(super) pid: Option<u32>,
+}
+
+/// Runs a program at all these places, until the link is closed.
 ///
 /// # Errors
 /// What the kernel answers, and then the program runs at none of them. `EINVAL` where it knows no such links.
-pub(super) fn link_uprobe_multi(
-    program: BorrowedFd<'_>,
-    path: &CStr,
-    offsets: &[u64],
-    returns: bool,
-) -> io::Result<OwnedFd> {
+pub(super) fn link_uprobe_multi(program: BorrowedFd<'_>, places: &Places<'_>) -> io::Result<OwnedFd> {
     let attr = LinkCreate {
         prog_fd: program.as_raw_fd().cast_unsigned(),
         attach_type: bpf_attach_type::BPF_TRACE_UPROBE_MULTI as u32,
-        path: path.as_ptr() as u64,
-        offsets: offsets.as_ptr() as u64,
-        cnt: u32::try_from(offsets.len()).map_err(io::Error::other)?,
-        multi_flags: if returns { BPF_F_UPROBE_MULTI_RETURN } else { 0 },
+        path: places.path.as_ptr() as u64,
+        offsets: places.offsets.as_ptr() as u64,
+        cnt: u32::try_from(places.offsets.len()).map_err(io::Error::other)?,
+        multi_flags: if places.returns { BPF_F_UPROBE_MULTI_RETURN } else { 0 },
+        pid: places.pid.unwrap_or(0),
         ..LinkCreate::default()
     };
     // SAFETY: the members are those of BPF_LINK_CREATE for uprobe_multi; `path` ends in a zero, and `offsets` leads to

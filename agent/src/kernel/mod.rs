@@ -185,9 +185,25 @@ impl Kernel {
         self.probes.detach(file);
     }
 
+    /// Attaches probes of a file to one process that maps it. Once: others are for [`Kernel::detach_probes_of`] first.
+    ///
+    /// # Errors
+    /// What is lost, and then none of them is attached.
+    pub fn attach_probes_to(&mut self, pid: u32, path: &Path, probes: &[Probe]) -> Result<(), Loss> {
+        self.probes.attach_to(&mut self.ebpf, pid, path, probes)
+    }
+
+    pub fn detach_probes_of(&mut self, pid: u32) {
+        self.probes.detach_from(pid);
+    }
+
     /// Tells the programs of what a target is made; see [`autospan_abi::process`]. Until it executes another program.
     pub fn add_traits(&mut self, tgid: u32, traits: u8) {
         self.processes.add_traits(tgid, traits);
+    }
+
+    pub fn remove_traits(&mut self, tgid: u32, traits: u8) {
+        self.processes.remove_traits(tgid, traits);
     }
 
     /// Where the CPython of a process keeps what its threads run. False: the map does not take it, and the threads are all

@@ -23,6 +23,8 @@ pub(super) struct Probes {
     /// Why each probe has a link of its own, if it has.
     no_multi: Option<Loss>,
     links: HashMap<FileId, Vec<Link>>,
+    /// What is attached to single processes, by their ids.
+    of_processes: HashMap<u32, Vec<Link>>,
     /// Detaching takes the kernel a grace period for each link: others do the waiting.
     releases: Vec<JoinHandle<()>>,
 }
@@ -54,7 +56,7 @@ impl Probes {
             Ok(programs) => (Programs::Multi(programs), None),
             Err(loss) => (Programs::Single(single::Programs::load(ebpf)), Some(loss)),
         };
-        Self { programs, no_multi, links: HashMap::new(), releases: Vec::new() }
+        Self { programs, no_multi, links: HashMap::new(), of_processes: HashMap::new(), releases: Vec::new() }
     }
 
     pub(super) fn capabilities(&self) -> [Capability; 2] {
@@ -75,12 +77,32 @@ impl Probes {
         if self.links.contains_key(&file) {
             return Ok(());
         }
-        let (links, outcome) = self.programs.attach(ebpf, path, probes);
+        let (links, outcome) = self.programs.attach(ebpf, path, probes, None);
         match outcome {
             Ok(()) => drop(self.links.insert(file, links)),
             Err(_) => self.release(links),
         }
         outcome
+    }
+
+    /// Attaches probes of a file to one process, once. Where each has a link of its own they fire in all that map it, since a
+    /// perf event of one process is one of a single thread.
+    pub(super) fn attach_to(&mut self, ebpf: &mut Ebpf, pid: u32, path: &Path, probes: &[Probe]) -> Result<(), Loss> {
+        if self.of_processes.contains_key(&pid) {
+            return Ok(());
+        }
+        let (links, outcome) = self.programs.attach(ebpf, path, probes, Some(pid));
+        match outcome {
+            Ok(()) => drop(self.of_processes.insert(pid, links)),
+            Err(_) => self.release(links),
+        }
+        outcome
+    }
+
+    pub(super) fn detach_from(&mut self, pid: u32) {
+        if let Some(links) = self.of_processes.remove(&pid) {
+            self.release(links);
+        }
     }
 
     pub(super) fn detach(&mut self, file: FileId) {
@@ -112,7 +134,8 @@ impl Probes {
 
 impl Drop for Probes {
     fn drop(&mut self) {
-        let links = self.links.drain().flat_map(|(_, links)| links).collect();
+        let of_processes = self.of_processes.drain().flat_map(|(_, links)| links);
+        let links = self.links.drain().flat_map(|(_, links)| links).chain(of_processes).collect();
         self.release(links);
         for release in self.releases.drain(..) {
             let _ = release.join();
@@ -124,10 +147,16 @@ impl Drop for Probes {
 
 impl Programs {
     /// The links that could be made, and whether these are all.
-    fn attach(&self, ebpf: &mut Ebpf, path: &Path, probes: &[Probe]) -> (Vec<Link>, Result<(), Loss>) {
+    fn attach(
+        &self,
+        ebpf: &mut Ebpf,
+        path: &Path,
+        probes: &[Probe],
+        pid: Option<u32>,
+    ) -> (Vec<Link>, Result<(), Loss>) {
         match self {
             Self::Multi(programs) => {
-                let (links, outcome) = programs.attach(path, probes);
+                let (links, outcome) = programs.attach(path, probes, pid);
                 (links.into_iter().map(Link::Multi).collect(), outcome)
             }
             Self::Single(programs) => {

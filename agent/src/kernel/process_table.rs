@@ -69,6 +69,12 @@ impl ProcessTable {
         }
     }
 
+    pub(crate) fn remove_traits(&self, tgid: u32, traits: u8) {
+        if let Some(state) = self.state(tgid) {
+            state.fetch_and(!traits | STATE_MASK, Ordering::Relaxed);
+        }
+    }
+
     fn change(&self, tgid: u32, from: u8, to: u8) {
         let changed = |state: u8| (state & STATE_MASK == from).then_some(to);
         if let Some(state) = self.state(tgid) {

@@ -1,7 +1,7 @@
 //! Which process maps which files with probes. A file is attached once, for all processes, as long as one maps it.
 
 use super::maps::{self, MapKey, Mapping, Stamp};
-use super::plan::Recognised;
+use super::plan::{Probe, Recognised};
 use super::python::Libc;
 use super::recognise::recognise;
 use autospan_abi::PythonRuntime;
@@ -123,6 +123,19 @@ impl Libraries {
         let mappings = maps::read(pid);
         let libc = if mappings.iter().any(Mapping::is_musl) { Libc::Musl } else { Libc::Glibc };
         mappings.iter().find_map(|mapping| python(mapping.key)?.runtime(mapping.start, mapping.offset, libc))
+    }
+
+    /// A file of a process with probes for single processes, and a way to it.
+    pub fn on_demand(&self, pid: u32) -> Option<(PathBuf, &[Probe])> {
+        self.of(pid).any(|recognised| !recognised.on_demand.is_empty()).then_some(())?;
+        let mapped = self.processes.get(&pid)?;
+        let with_probes = |mapping: &Mapping| {
+            let (_, file) = mapped.iter().find(|(key, _)| *key == mapping.key)?;
+            let used = self.used.get(file.as_ref()?).filter(|used| !used.recognised.on_demand.is_empty())?;
+            let (path, _) = mapping.find(pid).filter(|(_, stamp)| *stamp == used.stamp)?;
+            Some((path, used.recognised.on_demand.as_slice()))
+        };
+        maps::read(pid).iter().find_map(with_probes)
     }
 
     /// Looks at a file that is new to a process.

@@ -56,6 +56,10 @@ pub enum ProbeProgram {
     PyQueuePut,
     /// Return of `_queue.SimpleQueue.get`: → the item.
     PyQueueGot,
+    /// Entry of `collections.deque.append`: (deque, item).
+    PyDequeAppend,
+    /// Entry of `collections.deque.popleft`: (deque).
+    PyDequePopleft,
     /// Entry of a function of an event loop that begins callbacks for other reasons than what was read.
     TurnEnded,
     /// Entry: (loop, work item).
@@ -102,6 +106,8 @@ pub struct Recognised {
     pub what: Vec<Component>,
     /// Sorted; no two at one place.
     pub probes: Vec<Probe>,
+    /// Those that fire often and that few processes need: attached to such processes alone (docs/adr/0019).
+    pub on_demand: Vec<Probe>,
     /// One line: what there is besides that has none, and why.
     pub loss: Option<String>,
     /// A CPython interpreter, or why nothing can be known of its contexts.
@@ -113,7 +119,7 @@ pub struct Recognised {
 // === impl ProbeProgram ===
 
 impl ProbeProgram {
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 37] = [
         Self::TlsRead,
         Self::TlsReadEx,
         Self::TlsWrite,
@@ -139,6 +145,8 @@ impl ProbeProgram {
         Self::PyFutureSet,
         Self::PyQueuePut,
         Self::PyQueueGot,
+        Self::PyDequeAppend,
+        Self::PyDequePopleft,
         Self::TurnEnded,
         Self::WorkSubmitted,
         Self::WorkDone,
@@ -179,6 +187,8 @@ impl ProbeProgram {
             Self::PyFutureSet => "python_future_set",
             Self::PyQueuePut => "python_queue_put",
             Self::PyQueueGot => "python_queue_got",
+            Self::PyDequeAppend => "python_deque_append",
+            Self::PyDequePopleft => "python_deque_popleft",
             Self::TurnEnded => "turn_ended",
             Self::WorkSubmitted => "work_submitted",
             Self::WorkDone => "work_done",

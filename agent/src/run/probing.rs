@@ -3,7 +3,7 @@
 
 use crate::kernel::Kernel;
 use crate::probe::{Libraries, ProbeChange, ProbeProgram, Recognised};
-use autospan_abi::process::{TRAIT_GO, TRAIT_TLS, TRAIT_TURNS, TRAIT_UVLOOP};
+use autospan_abi::process::{TRAIT_GO, TRAIT_JOBS, TRAIT_TLS, TRAIT_TURNS, TRAIT_UVLOOP};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -20,7 +20,12 @@ pub(super) struct Probing {
     reported: BTreeSet<String>,
     /// Processes whose CPython the kernel programs know.
     pythons: BTreeSet<u32>,
+    /// Processes whose deques are watched.
+    jobs: BTreeSet<u32>,
 }
+
+/// Threads that a process has from its start, the main one included, if it has a pool of them.
+const POOL_THREADS_MIN: usize = 3;
 
 // === impl Probing ===
 
@@ -39,12 +44,41 @@ impl Probing {
             && kernel.set_python(pid, runtime)
         {
             self.pythons.insert(pid);
+            // What the first requests do is seen as well. The engine tells if it was for nothing.
+            if has_threads(pid, POOL_THREADS_MIN) {
+                self.watch_jobs(kernel, pid, true);
+            }
+        }
+    }
+
+    /// Whether to see how the threads of a process leave work for one another in memory.
+    pub(super) fn watch_jobs(&mut self, kernel: &mut Kernel, pid: u32, watch: bool) {
+        if !watch {
+            if self.jobs.remove(&pid) {
+                kernel.remove_traits(pid, TRAIT_JOBS);
+                kernel.detach_probes_of(pid);
+                tracing::debug!(pid, "deques not watched any more");
+            }
+            return;
+        }
+        if !kernel.is_target(pid) || !self.pythons.contains(&pid) || self.jobs.contains(&pid) {
+            return;
+        }
+        let Some((path, probes)) = self.libraries.on_demand(pid) else { return };
+        match kernel.attach_probes_to(pid, &path, probes) {
+            Ok(()) => {
+                kernel.add_traits(pid, TRAIT_JOBS);
+                self.jobs.insert(pid);
+                tracing::debug!(pid, "watching deques");
+            }
+            Err(loss) => self.refuse(pid, &loss.why, &loss.remedy),
         }
     }
 
     /// A target runs another program, or was seen to when it had run it for long: what it maps still keeps its probes.
     pub(super) fn executed(&mut self, kernel: &mut Kernel, pid: u32) {
         self.pythons.remove(&pid);
+        self.watch_jobs(kernel, pid, false);
         self.look(kernel, pid);
     }
 
@@ -56,6 +90,7 @@ impl Probing {
     /// A process is gone, no target any more, or another program.
     pub(super) fn forget(&mut self, kernel: &mut Kernel, pid: u32) {
         self.pythons.remove(&pid);
+        self.watch_jobs(kernel, pid, false);
         let changes = self.libraries.gone(pid);
         self.apply(kernel, pid, changes);
     }
@@ -106,6 +141,11 @@ impl Probing {
     }
 }
 
+/// Whether a process has so many threads.
+fn has_threads(pid: u32, threads: usize) -> bool {
+    std::fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|tasks| tasks.take(threads).count() == threads)
+}
+
 fn traits(recognised: &Recognised) -> u8 {
     let of_file = if recognised.uvloop { TRAIT_UVLOOP } else { 0 };
     recognised.probes.iter().map(|probe| trait_of(probe.program)).fold(of_file, |all, more| all | more)
@@ -130,6 +170,8 @@ fn trait_of(program: ProbeProgram) -> u8 {
         | P::GoHttp2RunHandler
         | P::GoHttp2WriteHeaders => 0,
         P::PyContextCopied | P::PyContextEntered | P::PyFutureSet | P::PyQueuePut | P::PyQueueGot => 0,
+        // Of one process, not of all that map the file.
+        P::PyDequeAppend | P::PyDequePopleft => 0,
         P::WorkSubmitted | P::WorkDone => 0,
         P::Nghttp2Received | P::Nghttp2ReceivedReturn | P::Nghttp2Submit | P::Nghttp2SubmitReturn => 0,
         P::Nghttp2Frame | P::Nghttp2Data | P::Nghttp2StreamClosed => 0,

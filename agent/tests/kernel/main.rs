@@ -2,6 +2,7 @@
 //!
 //! Needs root; says so and passes where it is not.
 
+mod jobs;
 mod rig;
 mod tls;
 

@@ -5,6 +5,7 @@ use crate::causality::{self, Carried, Evidence, ExchangeId, RootReason, TokenOwn
 use crate::connection::{Opaque, Origin, Signal};
 use crate::counter::Counter;
 use crate::exchange::Exchange;
+use crate::jobs::Call;
 use crate::protocol::{MessageEnd, RequestHead, ResponseHead, Side};
 use crate::routine::{self, Habit};
 use crate::span::SpanKind;
@@ -78,6 +79,7 @@ impl Engine {
     fn client_request(&mut self, mut exchange: Exchange) {
         let carried = self.carried(&exchange.origin);
         exchange.parent = self.parent_of(&exchange, carried);
+        self.note_job(&exchange.origin, carried);
         self.await_exit(&mut exchange);
         exchange.waiting = match (exchange.parent, carried) {
             (Ok((parent, _)), _) => Some(parent),
@@ -149,6 +151,19 @@ impl Engine {
             }
             (Carried::Nothing | Carried::Unusable, _) if is_idle => self.strayed(origin, routine, work),
             _ => {}
+        }
+    }
+
+    /// What the call tells about how its thread came to it.
+    fn note_job(&mut self, origin: &Origin, carried: Carried) {
+        let Some(process) = self.processes.get_mut(&origin.tgid) else { return };
+        let kind = match (carried, origin.trail) {
+            (Carried::Open { by_reader: false, .. }, Trail::Thread) => Call::HandedOver,
+            (Carried::Nothing, Trail::Thread) if !process.is_idle() => Call::Unexplained,
+            _ => Call::Other,
+        };
+        if let Some(watch) = process.jobs.note(kind, origin.at) {
+            self.outputs.push_back(Output::WatchJobs { tgid: origin.tgid, watch });
         }
     }
 

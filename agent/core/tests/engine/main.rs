@@ -2,6 +2,7 @@
 
 mod flow;
 mod http2;
+mod jobs;
 mod loss;
 mod only_request;
 mod reuse;

@@ -39,6 +39,8 @@ pub(crate) struct World {
     pub(crate) trail: Trail,
     pub(crate) spans: Vec<Span>,
     pub(crate) policies: Vec<(Conn, autospan_abi::Policy)>,
+    /// Processes to watch, or no more.
+    pub(crate) watched: Vec<(u32, bool)>,
     /// Records are written but lost on the way.
     pub(crate) lossy: bool,
 }
@@ -58,6 +60,7 @@ impl World {
             trail: Trail::Thread,
             spans: Vec::new(),
             policies: Vec::new(),
+            watched: Vec::new(),
             lossy: false,
         }
     }
@@ -281,6 +284,7 @@ impl World {
             match output {
                 Output::Span(span) => self.spans.push(*span),
                 Output::Policy { connection, policy } => self.policies.push((connection, policy)),
+                Output::WatchJobs { tgid, watch } => self.watched.push((tgid, watch)),
             }
         }
     }

@@ -47,7 +47,7 @@ impl Golden {
         oracle::let_idle(&mut engine);
         let spans = oracle::outputs(&mut engine).into_iter().filter_map(|output| match output {
             Output::Span(span) => Some(*span),
-            Output::Policy { .. } => None,
+            Output::Policy { .. } | Output::WatchJobs { .. } => None,
         });
         Self { path, callers, spans: spans.collect() }
     }

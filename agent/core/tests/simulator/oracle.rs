@@ -68,7 +68,7 @@ pub(crate) fn judge_outputs(outputs: &[Output], truth: &Truth, input: Input) -> 
         .iter()
         .filter_map(|output| match output {
             Output::Span(span) => Some((span.span_id, &**span)),
-            Output::Policy { .. } => None,
+            Output::Policy { .. } | Output::WatchJobs { .. } => None,
         })
         .collect();
     let mut tally = Tally::default();

@@ -12,7 +12,7 @@ use aya::Ebpf;
 use aya_obj::{Object, ProgramSection};
 
 use super::super::attach::{chain, foreign_object, refused};
-use super::super::bpf::{self, Code};
+use super::super::bpf::{self, Code, Places};
 use super::super::capability::Loss;
 use super::super::maps;
 use super::{cannot_attach, in_order};
@@ -49,21 +49,22 @@ impl Programs {
         ProbeProgram::ALL.into_iter().map(load).collect::<Result<_, _>>().map(Self)
     }
 
-    /// One link for each program that the probes name.
-    pub(super) fn attach(&self, path: &Path, probes: &[Probe]) -> (Vec<OwnedFd>, Result<(), Loss>) {
+    /// One link for each program that the probes name; in one process, or in all.
+    pub(super) fn attach(&self, path: &Path, probes: &[Probe], pid: Option<u32>) -> (Vec<OwnedFd>, Result<(), Loss>) {
         let mut links = Vec::new();
-        let outcome = self.attach_to(&mut links, path, probes);
+        let outcome = self.attach_to(&mut links, path, probes, pid);
         (links, outcome)
     }
 
-    fn attach_to(&self, links: &mut Vec<OwnedFd>, path: &Path, probes: &[Probe]) -> Result<(), Loss> {
+    fn attach_to(&self, links: &mut Vec<OwnedFd>, path: &Path, probes: &[Probe], pid: Option<u32>) -> Result<(), Loss> {
         let c_path = CString::new(path.as_os_str().as_bytes());
         let c_path = c_path.map_err(|error| cannot_attach("any probe", path, &error))?;
         for of_program in in_order(probes).chunk_by(|a, b| a.program == b.program) {
             let program = of_program[0].program;
             let loaded = self.0.get(&program).ok_or_else(|| foreign_object(program.name()))?;
             let offsets: Vec<u64> = of_program.iter().map(|probe| probe.offset).collect();
-            let link = bpf::link_uprobe_multi(loaded.fd.as_fd(), &c_path, &offsets, loaded.returns);
+            let places = Places { path: &c_path, offsets: &offsets, returns: loaded.returns, pid };
+            let link = bpf::link_uprobe_multi(loaded.fd.as_fd(), &places);
             links.push(link.map_err(|error| cannot_attach(program.name(), path, &error))?);
         }
         Ok(())
@@ -85,7 +86,8 @@ fn know_links() -> Result<(), Loss> {
     let instructions = aya_obj::copy_instructions(&code).map_err(|error| lost(io::Error::other(error)))?;
     let code = Code { name: "autospan_probe", instructions: &instructions, license: c"GPL" };
     let program = bpf::load_uprobe_multi(&code, &mut []).map_err(lost)?;
-    match bpf::link_uprobe_multi(program.as_fd(), c"/", &[0], false) {
+    let places = Places { path: c"/", offsets: &[0], returns: false, pid: None };
+    match bpf::link_uprobe_multi(program.as_fd(), &places) {
         Err(error) if error.raw_os_error() == Some(libc::EBADF) => Ok(()),
         Err(error) => Err(lost(error)),
         Ok(_) => Err(lost(io::Error::other("it takes a directory for a program"))),

@@ -15,6 +15,10 @@ const ENTRY_WORDS: usize = 4;
 const FLAGS: u64 = 0x3ff;
 /// `METH_FASTCALL | METH_KEYWORDS`: (self, arguments, count, keywords).
 pub(super) const FASTCALL_KEYWORDS: u64 = 0x82;
+/// `METH_O`: (self, argument).
+pub(super) const ONE_ARGUMENT: u64 = 0x8;
+/// `METH_NOARGS`: (self, nothing).
+pub(super) const NO_ARGUMENTS: u64 = 0x4;
 
 /// A method that is written in C.
 #[derive(Clone, Debug, PartialEq, Eq)]

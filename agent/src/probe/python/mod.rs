@@ -11,7 +11,7 @@ use super::recognise::entry_offset;
 use crate::elf::{Elf, Machine, Source, Symbol};
 use autospan_abi::PythonRuntime;
 use layout::Layout;
-use methods::{FASTCALL_KEYWORDS, Method, Table};
+use methods::{FASTCALL_KEYWORDS, Method, NO_ARGUMENTS, ONE_ARGUMENT, Table};
 use std::fmt;
 use std::ops::ControlFlow::Break;
 
@@ -102,8 +102,12 @@ pub(super) fn recognise<S: Source + ?Sized>(elf: &Elf<'_, S>, recognised: &mut R
     }
     recognised.uvloop = exports.get(LOOP).is_some() && is_uvloop(elf);
     let supported = elf.machine == Machine::X86_64 && !matches!(recognised.python, Some(Err(_)));
-    if supported && (exports.get(ASYNCIO).is_some() || exports.get(QUEUE).is_some()) {
-        recognised.probes.extend(methods::tables(elf).iter().flat_map(|table| method_probes(elf, table)));
+    let has_modules = exports.get(ASYNCIO).is_some() || exports.get(QUEUE).is_some();
+    if supported && (has_modules || recognised.python.is_some()) {
+        for table in methods::tables(elf) {
+            recognised.probes.extend(method_probes(elf, &table).into_iter().filter(|_| has_modules));
+            recognised.on_demand.extend(deque_probes(elf, &table));
+        }
     }
 }
 
@@ -151,7 +155,7 @@ fn context_probes<S: Source + ?Sized>(elf: &Elf<'_, S>, exports: &Exports) -> im
 }
 
 /// The probes of a table, if it is one of a type that passes things on.
-fn method_probes<S: Source + ?Sized>(elf: &Elf<'_, S>, table: &Table) -> impl Iterator<Item = Probe> {
+fn method_probes<S: Source + ?Sized>(elf: &Elf<'_, S>, table: &Table) -> Vec<Probe> {
     let is_future = table.has_all(&["set_result", "add_done_callback", "get_loop"]);
     // A task is a future too, but nobody may set its result.
     let is_task = table.has_all(&["get_coro"]);
@@ -166,16 +170,35 @@ fn method_probes<S: Source + ?Sized>(elf: &Elf<'_, S>, table: &Table) -> impl It
         ],
         () => &[],
     };
+    probes(elf, table, wanted)
+}
+
+/// The probes of the table of `collections.deque`, both or none.
+fn deque_probes<S: Source + ?Sized>(elf: &Elf<'_, S>, table: &Table) -> Vec<Probe> {
+    let is_deque = table.has_all(&["append", "popleft", "extendleft", "rotate"]);
+    let wanted = [("append", ProbeProgram::PyDequeAppend), ("popleft", ProbeProgram::PyDequePopleft)];
+    let probes = if is_deque { probes(elf, table, &wanted) } else { Vec::new() };
+    if probes.len() == wanted.len() { probes } else { Vec::new() }
+}
+
+fn probes<S: Source + ?Sized>(elf: &Elf<'_, S>, table: &Table, wanted: &[(&str, ProbeProgram)]) -> Vec<Probe> {
     let methods = wanted.iter().filter_map(|(name, program)| Some((table.method(name)?, *program)));
-    methods.filter(|(method, program)| takes_what_is_expected(method, *program)).filter_map(|(method, program)| {
+    let methods = methods.filter(|(method, program)| takes_what_is_expected(method, *program));
+    let probe = |(method, program): (&Method, _)| {
         let function = Symbol { name: 0, address: method.function, size: u64::MAX };
         Some(Probe { offset: entry_offset(elf, &function)?, program })
-    })
+    };
+    methods.filter_map(probe).collect()
 }
 
 /// A program that reads the arguments knows one order of them.
 fn takes_what_is_expected(method: &Method, program: ProbeProgram) -> bool {
-    program != ProbeProgram::PyQueuePut || method.flags == FASTCALL_KEYWORDS
+    match program {
+        ProbeProgram::PyQueuePut => method.flags == FASTCALL_KEYWORDS,
+        ProbeProgram::PyDequeAppend => method.flags == ONE_ARGUMENT,
+        ProbeProgram::PyDequePopleft => method.flags == NO_ARGUMENTS,
+        _ => true,
+    }
 }
 
 // === impl Python ===

@@ -1,12 +1,13 @@
 use super::*;
 use crate::elf::testing::{AARCH64, CODE_BASE, CODE_OFFSET, Image};
 use crate::probe::recognise;
-use ProbeProgram::{PyContextCopied, PyContextEntered, PyFutureSet, PyQueueGot, PyQueuePut};
+use ProbeProgram::{
+    PyContextCopied, PyContextEntered, PyDequeAppend, PyDequePopleft, PyFutureSet, PyQueueGot, PyQueuePut,
+};
 
 mod interpreters;
 
 const FASTCALL: u64 = FASTCALL_KEYWORDS;
-const ONE_ARGUMENT: u64 = 0x8;
 
 /// Name, offset in the code, flags.
 type Entry<'a> = (&'a str, u64, u64);
@@ -23,6 +24,12 @@ const TASK: &[Entry<'_>] = &[
     ("add_done_callback", 0x30, FASTCALL),
     ("get_loop", 0x40, 4),
     ("get_coro", 0x60, 4),
+];
+const DEQUE: &[Entry<'_>] = &[
+    ("append", 0x10, ONE_ARGUMENT),
+    ("extendleft", 0x20, ONE_ARGUMENT),
+    ("popleft", 0x30, NO_ARGUMENTS),
+    ("rotate", 0x40, FASTCALL),
 ];
 const QUEUE_TYPE: &[Entry<'_>] = &[
     ("empty", 0x10, 4),
@@ -82,12 +89,12 @@ impl Module<'_> {
 
     /// Programs and where they are, from the start of the code.
     fn probes(&self) -> Vec<(u64, ProbeProgram)> {
-        places(&recognise(self.build().as_slice()))
+        places(&recognise(self.build().as_slice()).probes)
     }
 }
 
-fn places(recognised: &Recognised) -> Vec<(u64, ProbeProgram)> {
-    recognised.probes.iter().map(|probe| (probe.offset - CODE_OFFSET, probe.program)).collect()
+fn places(probes: &[Probe]) -> Vec<(u64, ProbeProgram)> {
+    probes.iter().map(|probe| (probe.offset - CODE_OFFSET, probe.program)).collect()
 }
 
 #[test]
@@ -107,6 +114,18 @@ fn queues() {
     let module = Module { tables: &[&other], ..module };
     assert_eq!(module.probes(), queue[..2], "the item is elsewhere among the arguments of `put`");
     assert_eq!(Module { export: "PyInit_other", ..module }.probes(), [], "not CPython's module");
+}
+
+#[test]
+fn deques() {
+    let module = Module { export: QUEUE, tables: &[FUTURE, DEQUE], relocated: true };
+    let recognised = recognise(module.build().as_slice());
+    assert_eq!(places(&recognised.probes), [(0x10, PyFutureSet)], "in all processes");
+    assert_eq!(places(&recognised.on_demand), [(0x10, PyDequeAppend), (0x30, PyDequePopleft)]);
+    let [append, extend, _, rotate] = *DEQUE else { panic!("four methods") };
+    let other = [append, extend, ("popleft", 0x30, ONE_ARGUMENT), rotate];
+    let recognised = recognise(Module { tables: &[&other], ..module }.build().as_slice());
+    assert_eq!(recognised.on_demand, [], "half of them would see half of what is handed over");
 }
 
 #[test]
@@ -176,7 +195,7 @@ const V3_11: u64 = 0x030b_02f0;
 #[test]
 fn probes_of_an_interpreter() {
     let recognised = recognise(interpreter(V3_11, &NO_CODE).build().as_slice());
-    assert_eq!(places(&recognised), [(0x50, PyContextCopied), (0x60, PyContextEntered)]);
+    assert_eq!(places(&recognised.probes), [(0x50, PyContextCopied), (0x60, PyContextEntered)]);
 }
 
 #[test]

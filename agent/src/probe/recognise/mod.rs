@@ -25,6 +25,7 @@ pub fn recognise<S: Source + ?Sized>(source: &S) -> Recognised {
         event_loop::recognise(&elf, &mut recognised);
     }
     finish(&mut recognised.probes);
+    finish(&mut recognised.on_demand);
     recognised
 }
 

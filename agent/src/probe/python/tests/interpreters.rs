@@ -1,7 +1,10 @@
 //! Real interpreters: what they say of their own contexts is found from outside.
 
+use crate::probe::ProbeProgram::{
+    PyContextCopied, PyContextEntered, PyDequeAppend, PyDequePopleft, PyFutureSet, PyQueueGot, PyQueuePut,
+};
 use crate::probe::{Libraries, ProbeChange, ProbeProgram};
-use autospan_abi::PythonRuntime;
+use autospan_abi::{DequeHead, PythonRuntime};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::FileExt;
@@ -10,7 +13,11 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 /// Three threads enter a context each and stay in it. A line per thread: thread pointer, context, a future that its
 /// callback waits for.
 const SCRIPT: &str = "
-import _asyncio, _queue, asyncio, contextvars, os, sys, threading
+import _asyncio, _queue, asyncio, collections, contextvars, os, sys, threading
+deque = collections.deque()
+for n in range(100): deque.append(object())
+for _ in range(70): deque.popleft()
+os.write(1, b'%d %d\\n' % (id(deque), id(deque[0])))
 def stay(context, leave):
     future = _asyncio.Future(loop=loop)
     future.add_done_callback(print, context=context)
@@ -50,13 +57,16 @@ impl Interpreter {
         Some(Self { child, output })
     }
 
+    fn numbers(&mut self) -> Vec<u64> {
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("a line");
+        line.split_whitespace().map(|number| number.parse().expect("a number")).collect()
+    }
+
     fn stays(&mut self) -> Option<Vec<Stay>> {
         let line = |_| {
-            let mut line = String::new();
-            self.output.read_line(&mut line).expect("a line");
-            let mut numbers = line.split_whitespace().map(|number| number.parse().expect("a number"));
-            let mut number = || numbers.next();
-            Some(Stay { thread_pointer: number()?, context: number()?, future: number()? })
+            let [thread_pointer, context, future] = self.numbers().try_into().ok()?;
+            Some(Stay { thread_pointer, context, future })
         };
         (0..3).map(line).collect()
     }
@@ -83,6 +93,19 @@ impl Memory {
         self.word(address) & u64::from(u32::MAX)
     }
 
+    fn deque(&self, address: u64) -> DequeHead {
+        let word = |n: u64| self.word(address + DequeHead::OFFSET + 8 * n);
+        DequeHead {
+            size: word(0),
+            left_block: word(1),
+            right_block: word(2),
+            left_index: word(3),
+            right_index: word(4),
+            state: word(5),
+            max_len: word(6).cast_signed(),
+        }
+    }
+
     /// As the kernel programs do it.
     fn context(&self, runtime: &PythonRuntime, thread_pointer: u64) -> u64 {
         let specific = thread_pointer + u64::from(runtime.specific);
@@ -100,6 +123,7 @@ impl Memory {
 /// Is there such an interpreter? If so, all is found.
 fn check(program: &str) -> bool {
     let Some(mut interpreter) = Interpreter::start(program) else { return false };
+    let Ok([deque, first]) = <[u64; 2]>::try_from(interpreter.numbers()) else { return false };
     let Some(stays) = interpreter.stays() else { return false };
     let pid = interpreter.child.id();
     let mut libraries = Libraries::default();
@@ -112,12 +136,17 @@ fn check(program: &str) -> bool {
         assert_eq!(memory.half(stay.context + u64::from(runtime.entered)), 1, "{program}");
         assert_eq!(memory.word(stay.future + u64::from(runtime.future_context)), stay.context, "{program}");
     }
+    let head = memory.deque(deque);
+    assert_eq!((head.size, head.next_out(), head.next_in(), head.is_unlimited()), (30, 70, 100, true), "{program}");
+    assert_eq!(head.first().map(|at| memory.word(at)), Some(first), "{program}");
+    let (path, probes) = libraries.on_demand(pid).unwrap_or_else(|| panic!("{program}: no deque"));
+    let programs: Vec<_> = probes.iter().map(|probe| probe.program).collect();
+    assert!(programs.contains(&PyDequeAppend) && programs.contains(&PyDequePopleft), "{path:?}: {programs:?}");
     let attached = changes.iter().flat_map(|change| match change {
         ProbeChange::Attach { recognised, .. } => recognised.probes.as_slice(),
         ProbeChange::Detach { .. } => &[],
     });
     let programs: Vec<ProbeProgram> = attached.map(|probe| probe.program).collect();
-    use ProbeProgram::{PyContextCopied, PyContextEntered, PyFutureSet, PyQueueGot, PyQueuePut};
     for wanted in [PyContextCopied, PyContextEntered, PyFutureSet, PyQueueGot, PyQueuePut] {
         assert!(programs.contains(&wanted), "{program}: {programs:?}");
     }

@@ -10,5 +10,6 @@ mod places;
 mod selection;
 mod servers;
 mod services;
+mod streams;
 mod tls;
 mod transfer;

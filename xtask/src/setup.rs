@@ -201,6 +201,11 @@ fn http2() -> Result<()> {
     Part::new("h2-go").install(&fs::read_to_string(folder.join("main.go"))?, |directory| {
         let newest = target().join("rig/venv/bin/go");
         go_build(&newest, &folder, &[], &directory.join("http_app"), ".")
+    })?;
+    let folder = root().join("tests/apps/streams");
+    Part::new("streams").install(&fs::read_to_string(folder.join("main.go"))?, |directory| {
+        let newest = target().join("rig/venv/bin/go");
+        go_build(&newest, &folder, &[], &directory.join("streams_app"), ".")
     })
 }
 

@@ -1,0 +1,3 @@
+module streams_app
+
+go 1.24

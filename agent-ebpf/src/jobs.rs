@@ -348,7 +348,8 @@ fn taker(tid: u32) -> Option<&'static mut Taker> {
     TAKERS.get_ptr_mut(tid).map(|taker| unsafe { &mut *taker })
 }
 
-#[inline(always)]
+/// A function of its own: what it needs of the stack, those that read have not.
+#[inline(never)]
 fn never(tid: u32) {
     if let Some(taker) = taker(tid) {
         taker.flags |= Taker::NEVER;

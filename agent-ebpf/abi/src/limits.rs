@@ -37,9 +37,9 @@ pub const HANDOVERS_MAX: u32 = 2_048;
 /// HTTP/2 sessions of libraries whose streams are handed to those that work on them (LRU).
 pub const HTTP2_SESSIONS_MAX: u32 = 1_024;
 /// Items in deques of CPython that are watched (LRU).
-pub const JOBS_MAX: u32 = 1_024;
+pub const JOBS_MAX: u32 = 768;
 /// Deques through which threads hand work to one another (LRU).
-pub const DEQUES_MAX: u32 = 512;
+pub const DEQUES_MAX: u32 = 256;
 /// Threads that take it, or wait for something (LRU).
 pub const TAKERS_MAX: u32 = 512;
 /// Threads that are mapping a file executable at once (LRU).

@@ -66,7 +66,9 @@ impl Engine {
         let Some(link) = self.links.get_mut(&connection) else { return };
         if let Some(id) = link.pairing.unanswered.pop_front().flatten() {
             link.streams.insert(FIRST_STREAM, id);
-            self.exchanges.bind_body(token::of_stream(connection, FIRST_STREAM), id);
+            if link.connection.role == Role::Server {
+                self.exchanges.bind_body(token::of_stream(connection, FIRST_STREAM), id);
+            }
         }
     }
 

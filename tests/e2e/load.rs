@@ -3,6 +3,7 @@
 use crate::need::needs_root;
 use anyhow::{Result, ensure};
 use rig::agent::{Options, Stopped};
+use rig::wrk::Load;
 use rig::{Address, Agent, App, Client, Nginx, Receiver, Service, Span, wrk};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -96,10 +97,15 @@ fn dropped(stopped: &Stopped) -> u64 {
 
 /// `requests` to `url` of the service with these processes, which listens on `port`.
 pub(crate) fn full_speed(url: &str, port: u16, pids: &[u32], requests: u64) -> Result<()> {
+    full_speed_by(|| wrk::exactly(url, requests, CONNECTIONS), port, pids, requests)
+}
+
+/// The same by another load.
+pub(crate) fn full_speed_by(load: impl FnOnce() -> Result<Load>, port: u16, pids: &[u32], requests: u64) -> Result<()> {
     let mut receiver = Receiver::start()?;
     let port = port.to_string();
     let agent = Options::new().arguments(&["--stats", "--port", &port]).grpc(&receiver).start()?;
-    let load = wrk::exactly(url, requests, CONNECTIONS)?;
+    let load = load()?;
     assert_eq!((load.requests, load.failures), (requests, 0));
     let stopped = agent.stop()?;
     let dropped = dropped(&stopped);
@@ -147,7 +153,7 @@ pub(crate) fn restarts(url: &str, port: u16, pids: &[u32]) -> Result<()> {
     Ok(())
 }
 
-fn now_ns() -> Result<u64> {
+pub(crate) fn now_ns() -> Result<u64> {
     Ok(u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos())?)
 }
 

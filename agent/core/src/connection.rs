@@ -15,7 +15,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use autospan_abi::{Direction, Role, Trail};
 use core::net::IpAddr;
-use http2::{may_be_frames, may_be_settings};
+use http2::{is_header, may_be_frames, may_be_settings};
 
 /// Bytes that are enough for every sniffer.
 const SNIFF_BYTES: usize = 64;
@@ -393,6 +393,7 @@ impl Connection {
         let strange = turned && (fresh || !may_be_frames(data));
         let stream = self.direction_stream(data.direction);
         let settings = data.position == stream.pending.len() as u64 && may_be_settings(&stream.pending, data);
+        let header = !fresh && is_header(&stream.pending, data);
         let undecided = stream.pending.len() + data.head.len() < SNIFF_BYTES
             && data.head.len() == data.total as usize
             && could_start(&stream.pending, data.head);
@@ -400,7 +401,7 @@ impl Connection {
             stream.cursor = data.position;
         }
         stream.accept(mark, data);
-        if (undecided || settings) && stream.keep(data.head) {
+        if (undecided || settings || header) && stream.keep(data.head) {
             return;
         }
         stream.pending.clear();

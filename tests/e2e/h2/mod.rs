@@ -2,6 +2,8 @@
 
 mod grpc;
 mod http;
+mod late;
+mod load;
 
 use anyhow::Result;
 use rig::agent::Options;

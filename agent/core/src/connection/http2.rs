@@ -7,6 +7,7 @@ use crate::protocol::http1::Http1;
 use crate::protocol::http2::Http2;
 use crate::protocol::{Advance, Input, ProtocolConfig, Side, Sniff, StreamStep};
 use crate::stream::{Mark, Sync};
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use autospan_abi::Trail;
@@ -70,10 +71,12 @@ impl Connection {
             return true;
         }
         let fresh = self.connect_seen && self.inbound.is_unused() && self.outbound.is_unused();
-        if fresh || !self.direction_stream(data.direction).pending.is_empty() {
+        let kept = &self.direction_stream(data.direction).pending;
+        if fresh || !(kept.is_empty() || Http2::is_header(kept)) {
             return false;
         }
-        let Some(side) = Http2::sniff_middle(data.head, data.head.len() == data.total as usize) else { return false };
+        let bytes = if kept.is_empty() { Cow::Borrowed(data.head) } else { Cow::Owned([kept, data.head].concat()) };
+        let Some(side) = Http2::sniff_middle(&bytes, data.head.len() == data.total as usize) else { return false };
         let request_direction = if side == Side::Request { data.direction } else { opposite(data.direction) };
         self.speaks(Protocol::Http2(Box::new(Http2::in_the_middle())), request_direction, out);
         // Wherever the other one is, it is not at its start.
@@ -93,8 +96,8 @@ impl Connection {
         out.push(Signal::Multiplexed { joined: false });
     }
 
-    /// Looks for a frame at the first byte of a call, of which `bytes` are those of one segment. Returns all bytes of the call
-    /// so far if it is found.
+    /// Looks for a frame at the first byte of a call, of which `bytes` are those of one segment. Where that is a frame's header
+    /// alone, its payload may be the next call. Returns all bytes so far if it is found.
     pub(super) fn search_frames(
         &mut self,
         side: Side,
@@ -106,7 +109,7 @@ impl Connection {
         let stream = self.stream(side);
         let next = stream.cursor + stream.pending.len() as u64;
         let same_call = stream.pending_mark().is_some_and(|first| (first.at, first.tid) == (mark.at, mark.tid));
-        if !same_call || next != mark.position {
+        if !(same_call || Http2::is_header(&stream.pending)) || next != mark.position {
             stream.advance(stream.pending.len() as u64);
             stream.pending.clear();
         }
@@ -180,6 +183,11 @@ impl Connection {
         }
         self.lose_silent(out);
     }
+}
+
+/// A frame's header, of which the payload may be the next call: Go's servers read so.
+pub(super) fn is_header(kept: &[u8], data: &Data<'_>) -> bool {
+    kept.is_empty() && data.head.len() == data.total as usize && Http2::is_header(data.head)
 }
 
 /// May a server's SETTINGS be waiting for the client's preface?

@@ -165,6 +165,12 @@ impl Http2 {
         Header::parse(&start).filter(fits).is_some_and(|header| header.kind == Kind::Settings)
     }
 
+    /// Is this a frame's header and nothing else, as those read it who read its payload by another call?
+    pub fn is_header(bytes: &[u8]) -> bool {
+        let header = Header::parse(bytes).filter(|_| bytes.len() == HEADER_BYTES);
+        header.is_some_and(|header| header.is_plausible() && header.length > 0)
+    }
+
     /// Whose frames start here, in the midst of a connection of which nothing is known; see [`proof::side`]. `bytes`:
     /// those of a call, from its first one on. `whole`: all of them.
     pub fn sniff_middle(bytes: &[u8], whole: bool) -> Option<Side> {

@@ -349,6 +349,29 @@ fn a_connection_is_joined_in_the_middle_with_names_that_are_known_or_said_to_be_
     assert_eq!((world.counter("connections.http2_joined"), world.counter("http2.unknown_names")), (1, 1));
 }
 
+/// Go's servers read a frame's header by itself, and its payload by another call.
+#[test]
+fn frames_are_found_where_headers_are_read_by_themselves() {
+    let apart = |world: &mut World, frame: &[u8]| {
+        world.read_bytes(100, 10, &frame[..9]);
+        world.read_bytes(100, 10, &frame[9..]);
+    };
+    let mut world = World::new();
+    world.server(1, 10, 50_000);
+    apart(&mut world, &frame(0, 0, 2_001, &[7; 50]));
+    for stream in [2_003, 2_005] {
+        apart(&mut world, &h2_get(stream, "/joined"));
+        world.write_bytes(100, 10, &h2_ok(stream));
+    }
+    world.lossy = true;
+    world.read_bytes(100, 10, &[7; 40]);
+    world.lossy = false;
+    apart(&mut world, &h2_get(2_007, "/found"));
+    world.write_bytes(100, 10, &h2_ok(2_007));
+    let server = |path| format!("server GET {path} 200 [entry]\n");
+    assert_eq!(world.trees(), server("/joined") + &server("/joined") + &server("/found"));
+}
+
 /// gRPC's C core writes its frames in segments of 23 bytes.
 #[test]
 fn frames_are_found_again_in_calls_of_many_segments() {

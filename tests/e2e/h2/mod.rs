@@ -2,6 +2,7 @@
 
 mod grpc;
 mod http;
+mod illegal;
 mod late;
 mod load;
 

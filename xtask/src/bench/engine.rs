@@ -1,4 +1,4 @@
-//! The engine alone: records of HTTP/1 exchanges to encoded OTLP, on one core.
+//! The engine alone: records of exchanges to encoded OTLP, on one core.
 
 use super::report::{Budget, Table};
 use crate::program::{cargo, read};
@@ -15,5 +15,8 @@ pub(super) fn measure(table: &mut Table) -> Result<()> {
     table.number("engine, records to spans", figure("engine_per_second")?, "exchanges/s", Budget::None);
     let budget = Budget::AtLeast(EXCHANGES_PER_SECOND);
     table.number("engine, records to encoded OTLP", figure("encoded_per_second")?, "exchanges/s", budget);
+    table.number("engine, records of HTTP/2 to spans", figure("streams_per_second")?, "streams/s", Budget::None);
+    let encoded = figure("encoded_streams_per_second")?;
+    table.number("engine, records of HTTP/2 to encoded OTLP", encoded, "streams/s", Budget::None);
     Ok(())
 }

@@ -99,7 +99,7 @@ fn push_service(text: &mut String, pid: u32, identity: &Identity, listeners: &[L
         } else {
             format!("in the clear and inside TLS ({})", tls.read.join(", "))
         },
-        tasks(pid, libraries).unwrap_or_else(|| parents(identity))
+        tasks(pid, libraries).filter(|_| !identity.runtime.has_greenlets).unwrap_or_else(|| parents(identity))
     );
     for loss in &tls.lost {
         let _ = writeln!(text, "          not traced: TLS connections: {loss}");
@@ -138,7 +138,10 @@ fn tasks(pid: u32, libraries: &Libraries) -> Option<&'static str> {
 
 /// How they do elsewhere.
 fn parents(identity: &Identity) -> &'static str {
-    match identity.runtime.language.threads() {
+    if identity.runtime.has_greenlets {
+        return "calls have a parent where one request was in flight: greenlets share threads, and are not told apart";
+    }
+    match identity.runtime.threads() {
         Threads::Owned => "calls by the thread of their request",
         Threads::Multiplexed => {
             "calls have a parent where one request was in flight: goroutines move between threads, and these cannot be followed"

@@ -297,6 +297,7 @@ impl Agent {
             Lifecycle::Mapped { pid } => {
                 if self.kernel.is_target(pid) {
                     self.probing.look(&mut self.kernel, pid);
+                    self.tracer.has_mapped(pid);
                 }
             }
             Lifecycle::Forked { parent, pid } => self.probing.forked(parent, pid),

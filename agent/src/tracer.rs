@@ -2,6 +2,7 @@
 //! all of it into a recording where one is made.
 
 use crate::export::{ExportSpan, Exporter, is_own_export};
+use crate::process::runtime::Language;
 use crate::process::{Identity, Processes, Resource};
 use crate::record::Recording;
 use crate::stats::{self, Figure};
@@ -122,6 +123,15 @@ impl Tracer {
         }
     }
 
+    /// The process loaded a library: one that changes how it works on requests makes it another one.
+    pub fn has_mapped(&mut self, pid: u32) {
+        let is_plain =
+            |identity: &Identity| identity.runtime.language == Language::CPython && !identity.runtime.has_greenlets;
+        if self.processes.get(pid).is_some_and(|identity| is_plain(identity)) && self.processes.has_greenlets(pid) {
+            self.inspect(pid);
+        }
+    }
+
     /// A process that is no target any more: should it become one again, it will be another program.
     pub fn detached(&mut self, pid: u32) {
         self.processes.forget(pid);
@@ -221,7 +231,7 @@ impl Tracer {
     }
 
     fn state(&mut self, pid: u32, identity: &Identity) {
-        self.fact(Fact::Process { tgid: pid, threads: identity.runtime.language.threads() });
+        self.fact(Fact::Process { tgid: pid, threads: identity.runtime.threads() });
         if self.recording.is_some() {
             self.keep(&Entry::Fact(Fact::Service { tgid: pid, name: identity.resource.service_name.clone() }));
         }

@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn attributes_are_sorted_and_say_who_it_is() {
-        let runtime = Runtime { language: Language::CPython, version: Some("3.11".to_owned()) };
+        let runtime = Runtime { language: Language::CPython, version: Some("3.11".to_owned()), ..Runtime::default() };
         let resource = describe("orders", &own(), &runtime, &host());
         assert!(resource.attributes.is_sorted());
         let string = |text: &str| ResourceValue::String(text.to_owned());

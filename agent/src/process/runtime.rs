@@ -33,6 +33,8 @@ pub enum Language {
 pub struct Runtime {
     pub language: Language,
     pub version: Option<String>,
+    /// Its threads switch between requests by themselves, whatever the language does otherwise: gevent.
+    pub has_greenlets: bool,
 }
 
 impl Language {
@@ -56,6 +58,17 @@ impl Language {
             Self::Go => Threads::Multiplexed,
             Self::Java | Self::Unknown => Threads::Unproven,
         }
+    }
+}
+
+impl Runtime {
+    fn new(language: Language, version: Option<String>) -> Self {
+        Self { language, version, has_greenlets: false }
+    }
+
+    /// How it maps requests to threads.
+    pub fn threads(&self) -> Threads {
+        if self.has_greenlets { Threads::Multiplexed } else { self.language.threads() }
     }
 }
 
@@ -83,7 +96,7 @@ impl Recogniser {
     /// What runs a process: by its executable's name where that is an interpreter's (Node's file takes long to read),
     /// else by the file's contents, else by the libraries that the process has mapped.
     pub fn recognise(&mut self, process: &Snapshot) -> Runtime {
-        let mut runtime = Runtime { language: by_name(process.executable_name()), version: None };
+        let mut runtime = Runtime::new(by_name(process.executable_name()), None);
         if runtime.language == Language::Unknown {
             runtime = process.open_executable().map(|file| self.executable(file)).unwrap_or_default();
         }
@@ -93,6 +106,7 @@ impl Recogniser {
         if runtime.language == Language::CPython && runtime.version.is_none() {
             runtime.version = version_after(process.executable_name(), "python");
         }
+        runtime.has_greenlets = runtime.language == Language::CPython && has_greenlets(process);
         runtime
     }
 
@@ -115,9 +129,9 @@ impl Recogniser {
 pub fn recognise_file<S: Source + ?Sized>(file: &S) -> Runtime {
     let Some(elf) = Elf::parse(file) else { return Runtime::default() };
     if let Some(version) = elf.go_version() {
-        return Runtime { language: Language::Go, version };
+        return Runtime::new(Language::Go, version);
     }
-    Runtime { language: by_symbols(&elf), version: None }
+    Runtime::new(by_symbols(&elf), None)
 }
 
 /// Names that only the interpreter itself, or a program that embeds it, has in its dynamic symbols.
@@ -151,6 +165,17 @@ fn by_name(executable: &str) -> Language {
     }
 }
 
+/// Whether a CPython has loaded gevent. greenlet alone tells nothing: others load it and never switch.
+pub fn has_greenlets(process: &Snapshot) -> bool {
+    process.read_text("maps", MAPS_BYTES_MAX).is_some_and(|maps| maps_gevent(&maps))
+}
+
+fn maps_gevent(maps: &str) -> bool {
+    maps.lines()
+        .filter_map(|line| line.rsplit_once('/'))
+        .any(|(folder, file)| folder.ends_with("/gevent") && file.starts_with("_gevent_c"))
+}
+
 /// Runtimes that live in a shared library: an embedding program, or a launcher.
 fn by_libraries(maps: &str) -> Runtime {
     let files = maps.lines().filter_map(|line| line.rsplit('/').next());
@@ -165,7 +190,7 @@ fn library_runtime(file: &str) -> Option<Runtime> {
         _ if file.starts_with("libruby") => (Language::Ruby, version_after(file, "libruby-")),
         _ => return None,
     };
-    Some(Runtime { language, version })
+    Some(Runtime::new(language, version))
 }
 
 /// `3.11` of `libpython3.11.so.1.0` after `libpython`.
@@ -224,6 +249,10 @@ mod tests {
         let found = by_libraries(maps);
         assert_eq!((found.language, found.version.as_deref()), (Language::CPython, Some("3.11")));
         assert_eq!(by_libraries("7f0-7f1 rw-p 0 00:00 0 [heap]\n"), Runtime::default());
+        assert!(!maps_gevent(maps));
+        let module = "_gevent_c_hub_local.cpython-311-x86_64-linux-gnu.so";
+        assert!(maps_gevent(&format!("7f0-7f1 r-xp 0 08:01 5  /venv/lib/python3.11/site-packages/gevent/{module}\n")));
+        assert!(!maps_gevent("7f0-7f1 r-xp 0 08:01 5  /venv/lib/python3.11/site-packages/greenlet/_greenlet.so\n"));
         assert_eq!(version_after("python3.12", "python").as_deref(), Some("3.12"));
         assert_eq!(version_after("python3", "python"), None);
     }

@@ -4,7 +4,7 @@
 use super::Resource;
 use super::naming::{Launch, service_name};
 use super::resource::{Host, describe};
-use super::runtime::{Recogniser, Runtime};
+use super::runtime::{self, Recogniser, Runtime};
 use super::snapshot::Snapshot;
 use autospan_core::limits::PROCESSES_MAX;
 use std::collections::{HashMap, VecDeque};
@@ -112,6 +112,11 @@ impl Processes {
                 self.known.remove(&pid);
             }
         }
+    }
+
+    /// As [`super::runtime::has_greenlets`].
+    pub fn has_greenlets(&self, pid: u32) -> bool {
+        Snapshot::read(pid).is_some_and(|process| runtime::has_greenlets(&process))
     }
 
     fn inspect_snapshot(&mut self, process: Snapshot, ancestors_left: usize) -> Option<Arc<Identity>> {

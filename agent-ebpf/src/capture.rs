@@ -200,18 +200,19 @@ impl Transfer {
 
     /// Puts the next segment behind the `len` bytes that are in the payload. False: it is too long, or not there.
     #[inline(always)]
-    fn gather(&mut self, payload: *mut [u8; GATHER_CLASS]) -> bool {
+    fn gather<const BYTES: usize, const SEGMENT: usize>(&mut self, payload: *mut [u8; BYTES]) -> bool {
         if self.is_at_end() || self.len >= self.left || !self.find_segment() {
             return false;
         }
         let left = self.left - self.len;
         let len = if self.rest_len < left { self.rest_len } else { left };
         let at = self.len;
-        if len > GATHER_BYTES || at > GATHER_CLASS as u64 - GATHER_BYTES {
+        let (at_max, len_max) = ((BYTES - SEGMENT) as u64, SEGMENT as u64);
+        if len > len_max || at > at_max {
             return false;
         }
-        let at = at_most(at, GATHER_CLASS as u64 - GATHER_BYTES);
-        let bytes = at_most(len, GATHER_BYTES);
+        let at = at_most(at, at_max);
+        let bytes = at_most(len, len_max);
         // SAFETY: the helper checks the source; `at + bytes` bytes fit.
         let to = unsafe { payload.cast::<u8>().add(at as usize) };
         // SAFETY: as above.
@@ -375,8 +376,6 @@ fn write_pieces(transfer: *mut Transfer) {
     }
 }
 
-/// Size class of the records that short segments are gathered in.
-const GATHER_CLASS: usize = PAYLOAD_CLASSES[2] as usize;
 /// The longest segment that is gathered.
 const GATHER_BYTES: u64 = 512;
 /// Segments in one such record, at most.
@@ -385,14 +384,25 @@ const GATHER_SEGMENTS: u64 = 32;
 /// One record of the next short segments, all of each. Returns how many bytes that makes: 0 where the first cannot be read.
 #[inline(never)]
 fn write_gathered(transfer: *mut Transfer) -> u64 {
+    // What is left of the call, and a segment behind it, as far as the verifier knows.
+    const SHORT: usize = PAYLOAD_CLASSES[0] as usize;
     // SAFETY: the caller's own, in the map.
     let transfer = unsafe { &mut *transfer };
-    let Some(mut entry) = ring::reserve_payload::<Slot<GATHER_CLASS>>() else { return 0 };
+    match transfer.left {
+        left if left <= SHORT as u64 => gather_in::<{ 2 * SHORT }, SHORT>(transfer),
+        _ => gather_in::<{ PAYLOAD_CLASSES[2] as usize }, { GATHER_BYTES as usize }>(transfer),
+    }
+}
+
+/// In a record with room for `BYTES`, segments of at most `SEGMENT` bytes.
+#[inline(always)]
+fn gather_in<const BYTES: usize, const SEGMENT: usize>(transfer: &mut Transfer) -> u64 {
+    let Some(mut entry) = ring::reserve_payload::<Slot<BYTES>>() else { return 0 };
     let slot = entry.as_mut_ptr();
     transfer.len = 0;
     for _ in 0..GATHER_SEGMENTS {
         // SAFETY: a part of the reserved record.
-        if !transfer.gather(unsafe { &raw mut (*slot).payload }) {
+        if !transfer.gather::<BYTES, SEGMENT>(unsafe { &raw mut (*slot).payload }) {
             break;
         }
     }

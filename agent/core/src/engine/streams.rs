@@ -109,6 +109,7 @@ impl Engine {
                 self.add(Counter::DroppedRequestLost, n as u64);
                 return self.uncertain(connection, self.now);
             }
+            StreamStep::ResponseLost => return self.stream_lost(connection, stream),
             _ => {}
         }
         let Some(id) = self.stream(connection, stream) else {
@@ -139,7 +140,7 @@ impl Engine {
                 self.count(Counter::DroppedMalformed);
                 self.drop_stream(connection, stream);
             }
-            StreamStep::Request(_) | StreamStep::Orphan | StreamStep::RequestsLost(_) => {}
+            StreamStep::Request(_) | StreamStep::Orphan | StreamStep::RequestsLost(_) | StreamStep::ResponseLost => {}
         }
     }
 

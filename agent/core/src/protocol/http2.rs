@@ -414,6 +414,10 @@ impl Http2 {
             // Trailers, or a stream that is over.
             return Ok(None);
         }
+        if self.streams.is_full() {
+            let silent = self.streams.take_silent().into_iter();
+            self.request.said.extend(silent.map(|stream| (stream, StreamStep::ResponseLost)));
+        }
         let lost = self.streams.open(stream).map_err(|_| Stop::Broken(Broken::TooManyStreams))?;
         if lost > 0 {
             self.request.said.push_back((stream, StreamStep::RequestsLost(lost)));

@@ -113,6 +113,8 @@ pub enum StreamStep {
     Orphan,
     /// So many requests in front of this one were lost.
     RequestsLost(usize),
+    /// Nothing was heard of it since a loss, and others need its place.
+    ResponseLost,
 }
 
 /// End of a message.

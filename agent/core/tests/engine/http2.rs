@@ -372,6 +372,31 @@ fn frames_are_found_where_headers_are_read_by_themselves() {
     assert_eq!(world.trees(), server("/joined") + &server("/joined") + &server("/found"));
 }
 
+/// A server that is asked for thousands of streams a second, some of whose answers are lost.
+#[test]
+fn streams_that_are_silent_since_a_loss_make_room_for_others() {
+    let mut world = World::new();
+    world.server(1, 10, 50_000);
+    world.begin(100, None, Some(10));
+    let mut stream = 1;
+    for _ in 0..4 {
+        (0..400).for_each(|_| {
+            world.read_bytes(100, 10, &h2_get(stream, "/unanswered"));
+            stream += 2;
+        });
+        world.lossy = true;
+        world.write_bytes(100, 10, &[7; 40]);
+        world.lossy = false;
+        world.read_bytes(100, 10, &h2_get(stream, "/answered"));
+        world.write_bytes(100, 10, &h2_ok(stream));
+        stream += 2;
+    }
+    assert_eq!(world.counter("connections.http2_too_many_streams"), 0);
+    assert_eq!(world.trees(), "server GET /answered 200 [entry]\n".repeat(4));
+    // The other half may be answered yet.
+    assert_eq!(world.counter("dropped.response_lost"), 800);
+}
+
 /// gRPC's C core writes its frames in segments of 23 bytes.
 #[test]
 fn frames_are_found_again_in_calls_of_many_segments() {

@@ -84,6 +84,10 @@ impl Streams {
         self.open.is_empty()
     }
 
+    pub(super) fn is_full(&self) -> bool {
+        self.open.len() >= STREAMS_MAX
+    }
+
     /// A client has opened one.
     pub(super) fn any_seen(&self) -> bool {
         self.highest > 0
@@ -144,7 +148,7 @@ impl Streams {
 
     /// The number of requests that must have been lost in front of it, and that were not told yet.
     pub(super) fn open(&mut self, stream: u32) -> Result<usize, TooMany> {
-        if self.open.len() >= STREAMS_MAX {
+        if self.is_full() {
             return Err(TooMany);
         }
         let missing = self.missing_below(stream);

@@ -145,7 +145,7 @@ pub(crate) fn writes(thread: Thread, fd: u64, layout: Layout, source: u64, count
     }
     let context = Context::current(thread);
     lineage::works(context);
-    let carried = carrier::in_context(context, thread).cause_on(socket.sock);
+    let carried = carrier::in_context(context, thread).cause_on(socket.sock, thread);
     call.cause = connection.cause_of_write(thread, carried);
     connection.turn_to_answer(thread, carried);
     if let Some(sequence) = tcp_sequence(socket.sock, Direction::Outbound) {

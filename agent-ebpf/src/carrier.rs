@@ -17,7 +17,7 @@ use crate::context::Context;
 use crate::identity::{self, Kind};
 use crate::kernel::Sock;
 use crate::process::{self, Thread};
-use crate::{connection, counter, lineage};
+use crate::{connection, counter, lineage, turns};
 
 /// No entry: the context works for nobody we know.
 #[map]
@@ -28,7 +28,7 @@ static CARRIERS: LruHashMap<Context, Carrier> = LruHashMap::with_max_entries(CAR
 pub(crate) struct Carrier {
     pub(crate) cause: Cause,
     /// The connection that the request came on, or the response.
-    sock: u64,
+    pub(crate) sock: u64,
 }
 
 /// A token and how it came to whoever has it.
@@ -40,7 +40,7 @@ pub(crate) struct Cause {
     /// [`Trail`] as a number.
     pub(crate) trail: u32,
     /// 1: the context read the request itself.
-    own: u32,
+    pub(crate) own: u32,
 }
 
 impl Cause {
@@ -96,11 +96,15 @@ impl Carrier {
         Self { cause: Cause { own: 0, ..cause }, sock: sock.0 }
     }
 
-    /// Cause of what is written now on a connection; see [`Trail::Reuse`].
+    /// Cause of what the thread writes now on a connection; see [`Trail::Reuse`].
     #[inline(always)]
-    pub(crate) fn cause_on(self, sock: Sock) -> Cause {
-        let reuses = self.cause.own == 0 && self.sock == sock.0 && self.cause.trail == Trail::Turn as u32;
-        if reuses { Cause { trail: Trail::Reuse as u32, ..self.cause } } else { self.cause }
+    pub(crate) fn cause_on(self, sock: Sock, thread: Thread) -> Cause {
+        let in_turn = matches!(self.cause.trail(), Trail::Turn | Trail::ReuseAtOnce);
+        if !in_turn || self.cause.own != 0 || self.sock != sock.0 {
+            return self.cause;
+        }
+        let trail = if turns::asked_now(thread) { Trail::ReuseAtOnce } else { Trail::Reuse };
+        Cause { trail: trail as u32, ..self.cause }
     }
 
     #[inline(always)]
@@ -140,7 +144,7 @@ impl Carrier {
         let trail = match self.cause.trail() {
             Trail::Thread => Trail::Spawned,
             Trail::Task => Trail::SpawnedByTask,
-            Trail::Turn | Trail::Reuse | Trail::Stream => return Self::NONE,
+            Trail::Turn | Trail::Reuse | Trail::ReuseAtOnce | Trail::Stream => return Self::NONE,
             spawned => spawned,
         };
         Self { cause: Cause { token: self.cause.token, trail: trail as u32, own: 0 }, sock: self.sock }
@@ -193,11 +197,18 @@ pub(crate) fn current(thread: Thread) -> Carrier {
 /// What the context carries that the thread runs. One that nobody was seen to make is its thread's only one.
 #[inline(always)]
 pub(crate) fn in_context(context: Context, thread: Thread) -> Carrier {
-    let carrier = match of(context) {
-        None if context.is_task() => of(Context::thread(thread)),
-        carrier => carrier,
-    };
-    carrier.unwrap_or(Carrier::nothing(context.trail()))
+    let mut found = CARRIERS.get_ptr(context);
+    if found.is_none() && context.is_task() {
+        found = CARRIERS.get_ptr(Context::thread(thread));
+    }
+    if found.is_none() && context.trail() == Trail::Turn {
+        found = turns::asked_for(thread);
+    }
+    match found {
+        // SAFETY: as in `of`.
+        Some(carrier) => unsafe { *carrier },
+        None => Carrier::nothing(context.trail()),
+    }
 }
 
 #[inline(always)]
@@ -209,13 +220,20 @@ pub(crate) fn of(context: Context) -> Option<Carrier> {
 /// The context works for this request from now on; for nobody if it is none.
 #[inline(always)]
 pub(crate) fn set(context: Context, carrier: Carrier) {
+    store(&context, &carrier);
+}
+
+/// A function of its own for want of stack in those that use it.
+#[inline(never)]
+fn store(context: &Context, carrier: &Carrier) {
     if !carrier.cause.is_some() {
-        return forget(context);
+        return forget(*context);
     }
+    turns::begin(*context, carrier);
     if CARRIERS.insert(context, carrier, 0).is_err() {
         counter::bump(Counter::LostCarriersFull);
         // A stale token would make a wrong parent; none makes a missing one.
-        forget(context);
+        forget(*context);
     }
 }
 
@@ -247,6 +265,7 @@ pub(crate) fn is_spawned(thread: Thread) -> bool {
 
 #[inline(always)]
 pub(crate) fn forget(context: Context) {
+    turns::end(context);
     // Not there is fine.
     let _ = CARRIERS.remove(context);
 }

@@ -54,6 +54,12 @@ impl Context {
         if task == 0 { Self::thread(thread) } else { Self::task(thread.tgid, task) }
     }
 
+    /// The id of a thread of a process that is known by the turns of its event loop.
+    #[inline(always)]
+    pub(crate) fn loop_thread(self) -> Option<u32> {
+        if !self.is_task() && process::has(self.tgid, TRAIT_TURNS) { Some(self.id as u32) } else { None }
+    }
+
     /// All contexts of this one's process.
     #[inline(always)]
     pub(crate) fn process(self) -> Self {

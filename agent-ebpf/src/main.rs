@@ -25,6 +25,7 @@ mod registers;
 mod ring;
 mod streams;
 mod tls;
+mod turns;
 
 /// The kernel lends its GPL-only helpers to programs that say so.
 #[unsafe(link_section = "license")]

@@ -1,7 +1,7 @@
 //! Carriers on their way from one context to another, by what links the two.
 
 use autospan_abi::Counter;
-use autospan_abi::limits::HANDOVERS_MAX;
+use autospan_abi::limits::{HANDOVERS_MAX, STEPS_MAX};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::LruHashMap;
 
@@ -12,7 +12,7 @@ use crate::process::Thread;
 /// By thread: what it read outside of any context, for the context that it enters next; or frames, for the library that is
 /// given them next.
 #[map]
-static LOOP_READS: LruHashMap<u32, Carrier> = LruHashMap::with_max_entries(HANDOVERS_MAX, 0);
+static LOOP_READS: LruHashMap<u32, Carrier> = LruHashMap::with_max_entries(STEPS_MAX, 0);
 
 /// By the address of a work item or request object.
 #[map]
@@ -20,7 +20,7 @@ static WORK: LruHashMap<WorkKey, Carrier> = LruHashMap::with_max_entries(HANDOVE
 
 /// By thread: an argument of the function that it is in.
 #[map]
-static CALLED: LruHashMap<u32, u64> = LruHashMap::with_max_entries(HANDOVERS_MAX, 0);
+static CALLED: LruHashMap<u32, u64> = LruHashMap::with_max_entries(STEPS_MAX, 0);
 
 #[repr(C)]
 #[derive(Clone, Copy)]

@@ -251,7 +251,7 @@ pub(crate) fn enter(mut caller: Caller, thread: Thread, mut call: TlsCall) {
         && let Some(connection) = connection_of(key, thread)
     {
         lineage::works(context);
-        call.carried = carrier.cause_on(Sock(socket_of(key).0));
+        call.carried = carrier.cause_on(Sock(socket_of(key).0), thread);
         call.cause = connection.cause_of_write(thread, call.carried);
         call.cause_known = 1;
         connection.turn_to_answer(thread, call.carried);

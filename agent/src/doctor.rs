@@ -127,7 +127,7 @@ fn tasks(pid: u32, libraries: &Libraries) -> Option<&'static str> {
     };
     if has(ProbeProgram::GoNewprocReturn) {
         Some("calls by the goroutine of their request")
-    } else if has(ProbeProgram::TurnEnded) {
+    } else if has(ProbeProgram::TurnEnded) || has(ProbeProgram::NodeChecks) {
         Some("calls by the turn of the event loop that reads their request")
     } else if libraries.python(pid).is_some() {
         Some("calls by the thread or the asyncio context of their request")

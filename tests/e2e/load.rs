@@ -3,6 +3,7 @@
 use crate::need::needs_root;
 use anyhow::{Result, ensure};
 use rig::agent::{Options, Stopped};
+use rig::service::Settings;
 use rig::wrk::Load;
 use rig::{Address, Agent, App, Client, Nginx, Receiver, Service, Span, wrk};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -193,6 +194,47 @@ fn concurrent_chains_never_get_a_wrong_parent() -> Result<()> {
     let requests = receiver.wait_spans(400, |span| span.serves(&of_first))?;
     receiver.wait_spans(400, |span| span.serves(&of_last))?;
     check_parents(&calls, &requests);
+    agent.stop().map(drop)
+}
+
+/// Each request calls from an immediate, which runs when other requests have been read as well.
+#[test]
+fn calls_from_immediates_of_node_are_for_who_asked_for_them() -> Result<()> {
+    needs_root!();
+    const CLIENTS: usize = 16;
+    const REQUESTS: usize = 20;
+    let receiver = Receiver::start()?;
+    let last = Service::start(App::Go)?;
+    let settings = Settings { next: Some(last.url("/size/")), ..Settings::default() };
+    let first = Service::start_with(App::NodeHttp, &settings)?;
+    let agent = Agent::start(&receiver)?;
+    let client = |number: usize| -> Result<()> {
+        let mut client = first.connect()?;
+        (0..REQUESTS).try_for_each(|i| {
+            let answer = client.get(&format!("/later/{}", number * REQUESTS + i))?;
+            ensure!(answer.status == 200, "{}", answer.status);
+            Ok(())
+        })
+    };
+    // The loop's numbers are known when it has run its immediates once.
+    assert_eq!(first.connect()?.get("/hello")?.status, 200);
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS).map(|number| scope.spawn(move || client(number))).collect();
+        clients.into_iter().try_for_each(|client| client.join().expect("no panic"))
+    })?;
+    let count = CLIENTS * REQUESTS;
+    let calls = receiver.wait_spans(count, |span| span.calls(&[first.pid()]))?;
+    let requests = receiver.wait_spans(count + 1, |span| span.serves(&[first.pid()]))?;
+    let mut right = 0;
+    for call in calls.iter().filter(|call| !call.parent_span_id.is_empty()) {
+        let parent = requests.iter().find(|request| call.is_child_of(request)).expect("the parent exists");
+        let number = |text: &str| text.rsplit('/').next().map(str::to_owned);
+        assert_eq!(number(call.text("url.full")), number(parent.text("url.path")), "{call:?} {parent:?}");
+        right += 1;
+    }
+    // Connections are made in a tick that the immediate asks for, and are for nobody known: one for each client at most.
+    let known = count - CLIENTS;
+    assert!(right * 100 >= known * 99, "{right} of {count} have a parent");
     agent.stop().map(drop)
 }
 

@@ -32,7 +32,9 @@ pub const RUNTIMES_MAX: u32 = 1_024;
 pub const LINEAGES_MAX: u32 = 4_096;
 /// Threads that are setting up a connection, and contexts whose TLS session has not sent its first message yet (LRU of each).
 pub const BEGINNINGS_MAX: u32 = 1_024;
-/// Work handed from one context to another and not taken yet, of each kind (LRU).
+/// Threads between two steps of a runtime that belong together, of each kind (LRU).
+pub const STEPS_MAX: u32 = 1_024;
+/// Work handed from one context to another and not taken yet (LRU).
 pub const HANDOVERS_MAX: u32 = 2_048;
 /// HTTP/2 sessions of libraries whose streams are handed to those that work on them (LRU).
 pub const HTTP2_SESSIONS_MAX: u32 = 1_024;
@@ -42,8 +44,12 @@ pub const JOBS_MAX: u32 = 768;
 pub const DEQUES_MAX: u32 = 256;
 /// Threads that take it, or wait for something (LRU).
 pub const TAKERS_MAX: u32 = 512;
+/// Threads that run an event loop of Node (LRU).
+pub const NODES_MAX: u32 = 64;
+/// Turns of such a loop that are remembered: those of one iteration, and of some before it. A power of two.
+pub const TURNS_MAX: u32 = 64;
 /// Threads that are mapping a file executable at once (LRU).
-pub const MAPPINGS_MAX: u32 = 1_024;
+pub const MAPPINGS_MAX: u32 = 512;
 /// Threads and goroutines inside a call of a TLS library at once (LRU).
 pub const TLS_CALLS_MAX: u32 = 2_048;
 /// TLS sessions bound to a connection, or about to be (LRU).
@@ -83,6 +89,7 @@ pub const EDGE_TAIL_BYTES: u32 = 32;
 pub const UNIX_PATH_BYTES: usize = 108;
 
 const _: () = assert!(RING_BYTES.is_power_of_two() && RING_BYTES.is_multiple_of(4096));
+const _: () = assert!(TURNS_MAX.is_power_of_two());
 const _: () = assert!(RING_KEPT_BYTES < RING_BYTES / 8);
 const _: () = assert!(RING_WAKE_BYTES.is_power_of_two() && RING_WAKE_BYTES <= RING_BYTES / 8);
 const _: () = assert!(EDGE_HEAD_BYTES + EDGE_TAIL_BYTES <= PAYLOAD_CLASSES[0]);

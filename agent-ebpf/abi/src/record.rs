@@ -197,6 +197,9 @@ pub enum Trail {
     /// As [`Trail::Task`], and on a connection with many streams at once the context writes the heads of its own requests
     /// only.
     Stream = 6,
+    /// As [`Trail::Reuse`], but by a callback that was asked for in this very turn: it did not wait for the connection in a
+    /// queue of the runtime's own.
+    ReuseAtOnce = 7,
 }
 
 impl Trail {
@@ -208,6 +211,7 @@ impl Trail {
             4 => Self::Spawned,
             5 => Self::SpawnedByTask,
             6 => Self::Stream,
+            7 => Self::ReuseAtOnce,
             _ => Self::Thread,
         }
     }

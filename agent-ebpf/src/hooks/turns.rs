@@ -6,13 +6,14 @@ use aya_ebpf::programs::{ProbeContext, TracePointContext};
 
 use crate::context::Context;
 use crate::process::{self, Thread};
-use crate::{carrier, pending};
+use crate::{carrier, pending, turns};
 
 /// `epoll_wait` and its kin: what was read is dealt with.
 #[tracepoint]
 pub fn enter_wait(_: TracePointContext) -> u32 {
     if let Some(thread) = process::current_target() {
         end(thread);
+        turns::waits(thread);
     }
     0
 }
@@ -23,6 +24,15 @@ pub fn turn_ended(_: ProbeContext) -> u32 {
     if let Some(thread) = process::current_target() {
         end(thread);
     }
+    0
+}
+
+/// `node::Environment::CheckImmediate(handle)`
+#[uprobe]
+pub fn node_checks(ctx: ProbeContext) -> u32 {
+    let (Some(thread), Some(handle)) = (process::current_target(), ctx.arg::<u64>(0)) else { return 0 };
+    end(thread);
+    turns::checks(thread, handle);
     0
 }
 

@@ -122,7 +122,8 @@ fn message(call: *mut Call, thread: u64) {
     let call = unsafe { &mut *call };
     let thread = Thread { tgid: (thread >> 32) as u32, tid: thread as u32 };
     let bytes = capture::read_user::<u32>(call.source + MMSGHDR_LEN_OFFSET).unwrap_or(0);
-    let (Some((array, count)), Some(connection)) = (iovecs(call.source), connection::of(call.socket())) else {
+    // The connection was made known on entry; doing so again here would take more stack than there is.
+    let (Some((array, count)), Some(connection)) = (iovecs(call.source), connection::lookup(call.socket())) else {
         return;
     };
     if bytes == 0 {

@@ -61,6 +61,8 @@ pub(crate) struct ProcessState {
     busy: Busy,
     /// Calls that have no response yet.
     pub(crate) open_calls: u32,
+    /// Requests in flight that wait for such.
+    callers: u32,
     /// Open server connections whose requests cannot be seen (TLS, unknown protocols).
     pub(crate) opaque_servers: u32,
     pub(crate) resumes_strangers: Strangers,
@@ -143,6 +145,19 @@ impl ProcessState {
             self.busy.total_ns = self.busy.total_ns.saturating_add(at.saturating_sub(self.busy.since));
             self.busy.ended = Some(at);
         }
+    }
+
+    /// A request in flight begins to wait for calls, or does not any more.
+    pub(crate) fn waits_for_calls(&mut self, waits: bool) {
+        self.callers = if waits { self.callers.saturating_add(1) } else { self.callers.saturating_sub(1) };
+    }
+
+    /// Each request in flight but the one that calls waits for the answer to a call of its own, and so for nothing that this one
+    /// could have given back.
+    fn nobody_else_waits(&self, call: Call) -> bool {
+        let Carried::Open { calls, .. } = call.carried else { return false };
+        let waiting_unseen = self.in_flight.count.saturating_sub(self.callers);
+        self.opaque_servers == 0 && self.is_seen(call.at) && waiting_unseen == u32::from(calls == 0)
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -307,7 +322,8 @@ pub(crate) fn decide(process: &ProcessState, call: Call) -> Result<(ExchangeId, 
         Trail::Thread | Trail::Spawned => by_thread(process, call),
         Trail::Task | Trail::SpawnedByTask | Trail::Stream => exact(call.carried, Evidence::Task),
         Trail::Turn => exact(call.carried, Evidence::Turn),
-        Trail::Reuse => by_reuse(process, call),
+        Trail::ReuseAtOnce if process.nobody_else_waits(call) => exact(call.carried, Evidence::Turn),
+        Trail::Reuse | Trail::ReuseAtOnce => by_reuse(process, call),
     }
 }
 

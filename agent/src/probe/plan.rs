@@ -62,6 +62,8 @@ pub enum ProbeProgram {
     PyDequePopleft,
     /// Entry of a function of an event loop that begins callbacks for other reasons than what was read.
     TurnEnded,
+    /// Entry of `node::Environment::CheckImmediate`: (handle). The same, and where Node's own numbers are.
+    NodeChecks,
     /// Entry: (loop, work item).
     WorkSubmitted,
     /// Entry: (work item), on the loop's thread.
@@ -119,7 +121,7 @@ pub struct Recognised {
 // === impl ProbeProgram ===
 
 impl ProbeProgram {
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::TlsRead,
         Self::TlsReadEx,
         Self::TlsWrite,
@@ -148,6 +150,7 @@ impl ProbeProgram {
         Self::PyDequeAppend,
         Self::PyDequePopleft,
         Self::TurnEnded,
+        Self::NodeChecks,
         Self::WorkSubmitted,
         Self::WorkDone,
         Self::Nghttp2Received,
@@ -190,6 +193,7 @@ impl ProbeProgram {
             Self::PyDequeAppend => "python_deque_append",
             Self::PyDequePopleft => "python_deque_popleft",
             Self::TurnEnded => "turn_ended",
+            Self::NodeChecks => "node_checks",
             Self::WorkSubmitted => "work_submitted",
             Self::WorkDone => "work_done",
             Self::Nghttp2Received => "nghttp2_received",

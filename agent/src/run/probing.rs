@@ -158,7 +158,7 @@ fn trait_of(program: ProbeProgram) -> u8 {
         P::GoTlsRead | P::GoTlsWrite | P::GoTlsHandshake => TRAIT_TLS,
         // Without it, a goroutine would carry what another left behind in the same g.
         P::GoNewprocReturn => TRAIT_GO,
-        P::TurnEnded => TRAIT_TURNS,
+        P::TurnEnded | P::NodeChecks => TRAIT_TURNS,
         P::TlsReturn
         | P::TlsFree
         | P::TlsSetFd

@@ -41,6 +41,11 @@ function fan(response, count, call) {
     .then((received) => response.end(JSON.stringify(received)), () => response.writeHead(502).end());
 }
 
+// Calls next + number.
+function later(response, number) {
+  getSize(number).then((received) => response.end(String(received)), () => response.writeHead(502).end());
+}
+
 function size(response, count) {
   response.setHeader('Content-Length', count);
   let left = count;
@@ -69,6 +74,7 @@ function serve(request, response) {
     case 'chain': return chain(request, response);
     case 'fan': return fan(response, Number(argument), getSize);
     case 'fetch': return fan(response, Number(argument), fetchSize);
+    case 'later': return setImmediate(later, response, argument);
     case 'size': return size(response, Number(argument));
     case 'upload': return upload(request, response);
     case 'status': return response.writeHead(Number(argument)).end();

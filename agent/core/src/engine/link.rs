@@ -86,7 +86,8 @@ impl Engine {
             (Err(_), Carried::Open { id, .. }) => Some(id),
             (Err(_), _) => None,
         };
-        if let (Err(_), Trail::Reuse, Carried::Open { id, .. }) = (exchange.parent, exchange.origin.trail, carried)
+        if let (Err(_), Trail::Reuse | Trail::ReuseAtOnce, Carried::Open { id, .. }) =
+            (exchange.parent, exchange.origin.trail, carried)
             && let Some(doubted) = self.exchanges.get_mut(id)
         {
             doubted.reuse_doubted = true;
@@ -121,7 +122,7 @@ impl Engine {
     /// one.
     fn by_trail(&self, call: &Exchange, carried: Carried) -> (Trail, Carried) {
         let Origin { trail, at, .. } = call.origin;
-        if trail != Trail::Reuse {
+        if !matches!(trail, Trail::Reuse | Trail::ReuseAtOnce) {
             return (trail, carried);
         }
         if let Carried::Open { id, .. } = carried
@@ -216,8 +217,15 @@ impl Engine {
         if let Some(process) = self.processes.get_mut(&tgid) {
             process.open_calls = change(process.open_calls);
         }
-        if let Some(exchange) = waiting.and_then(|id| self.exchanges.get_mut(id)) {
-            exchange.open_calls = change(exchange.open_calls);
+        let Some(exchange) = waiting.and_then(|id| self.exchanges.get_mut(id)) else { return };
+        let waited = exchange.open_calls != 0;
+        exchange.open_calls = change(exchange.open_calls);
+        let waits = exchange.open_calls != 0;
+        if waits != waited
+            && exchange.end.is_none()
+            && let Some(process) = self.processes.get_mut(&exchange.origin.tgid)
+        {
+            process.waits_for_calls(waits);
         }
     }
 
@@ -334,6 +342,9 @@ impl Engine {
         let origin = exchange.origin;
         if let Some(process) = self.processes.get_mut(&origin.tgid) {
             process.end(id, exchange.end.unwrap_or(self.now));
+            if exchange.open_calls != 0 {
+                process.waits_for_calls(false);
+            }
         }
         if let Some(thread) = self.threads.get_mut(&origin.tid) {
             thread.remove(id);

@@ -378,32 +378,33 @@ impl Loop {
     async fn call(self: &Rc<Self>, task: u64, id: usize) {
         let request = self.world.plan.requests[id].clone();
         let to = request.service;
-        let Some(fd) = self.connection(task, to).await else { return };
+        let Some((fd, waited)) = self.connection(task, to).await else { return };
         let response = Slot::default();
         match self.conns.borrow_mut().get_mut(&fd) {
             Some(Conn { use_: Use::Client { response: awaited, .. }, .. }) => *awaited = Some(Rc::clone(&response)),
             _ => return,
         }
+        // Whoever waited in the queue of Node's agent was asked for before.
+        self.world.kernel(|kernel| kernel.asked_now = !waited);
         self.world.write_now(self.who(task), fd, Some(id), &message::request(id, &request));
         wait(&response).await;
     }
 
-    /// A connection of the pool, for whoever asks first. `None`: it was closed meanwhile.
-    async fn connection(self: &Rc<Self>, task: u64, to: usize) -> Option<Fd> {
+    /// A connection of the pool, for whoever asks first, and whether one had to wait for it. `None`: it was closed meanwhile.
+    async fn connection(self: &Rc<Self>, task: u64, to: usize) -> Option<(Fd, bool)> {
         let (pool, limit) = (&self.pools[to], self.world.plan.services[self.index].limit);
-        let idle = pool.idle.borrow_mut().pop();
-        if idle.is_some() {
-            return idle;
+        if let Some(fd) = pool.idle.borrow_mut().pop() {
+            return Some((fd, false));
         }
         if pool.open.get() < limit {
             pool.open.set(pool.open.get() + 1);
-            return Some(self.connect(task, to).await);
+            return Some((self.connect(task, to).await, false));
         }
         let slot = Slot::default();
         pool.waiters.borrow_mut().push_back(Rc::clone(&slot));
         match wait(&slot).await {
-            Some(fd) => Some(fd),
-            None => Some(self.connect(task, to).await),
+            Some(fd) => Some((fd, true)),
+            None => Some((self.connect(task, to).await, false)),
         }
     }
 

@@ -74,14 +74,17 @@ impl Carrier {
         let trail = match self.cause.trail {
             Trail::Thread | Trail::Spawned => Trail::Spawned,
             Trail::Task | Trail::SpawnedByTask => Trail::SpawnedByTask,
-            Trail::Turn | Trail::Reuse | Trail::Stream => return Self::default(),
+            Trail::Turn | Trail::Reuse | Trail::ReuseAtOnce | Trail::Stream => return Self::default(),
         };
         Self { cause: Cause { token: self.cause.token, trail, own: false }, sock: self.sock }
     }
 
-    fn cause_on(self, sock: u64) -> Cause {
-        let reuses = !self.cause.own && self.sock == sock && self.cause.trail == Trail::Turn;
-        if reuses { Cause { trail: Trail::Reuse, ..self.cause } } else { self.cause }
+    fn cause_on(self, sock: u64, asked_now: bool) -> Cause {
+        let in_turn = matches!(self.cause.trail, Trail::Turn | Trail::ReuseAtOnce);
+        if !in_turn || self.cause.own || self.sock != sock {
+            return self.cause;
+        }
+        Cause { trail: if asked_now { Trail::ReuseAtOnce } else { Trail::Reuse }, ..self.cause }
     }
 }
 
@@ -146,6 +149,8 @@ pub(crate) struct Kernel {
     pub(crate) stall: u64,
     /// Reads are hooked at their exit only.
     exit_only: bool,
+    /// The callback that runs was asked for in this turn, by what Node's numbers tell.
+    pub(crate) asked_now: bool,
     targets: HashMap<u32, Traits>,
     carriers: HashMap<Context, Carrier>,
     connections: HashMap<u64, Connection>,
@@ -425,7 +430,8 @@ impl Kernel {
     /// Entry of a write, before any byte has moved.
     pub(crate) fn enter_write(&mut self, who: Who, socket: &Socket) -> Option<Call> {
         let (entered, turns) = (self.now, self.traits(who).turns);
-        let carried = if self.is_target(who) { self.current(who).cause_on(socket.sock) } else { return None };
+        let carried =
+            if self.is_target(who) { self.current(who).cause_on(socket.sock, self.asked_now) } else { return None };
         let connection = self.connection(who, socket)?;
         let cause = connection.cause_of_write(who.tid, turns, carried);
         // An event loop answers another request than the one it carries.

@@ -18,11 +18,12 @@ use std::net::{IpAddr, Ipv4Addr};
 
 const THREADS: [(&str, Threads); 3] =
     [("owned", Threads::Owned), ("multiplexed", Threads::Multiplexed), ("unproven", Threads::Unproven)];
-const TRAILS: [(&str, Trail); 6] = [
+const TRAILS: [(&str, Trail); 7] = [
     ("thread", Trail::Thread),
     ("task", Trail::Task),
     ("turn", Trail::Turn),
     ("reuse", Trail::Reuse),
+    ("reuse_at_once", Trail::ReuseAtOnce),
     ("spawned", Trail::Spawned),
     ("spawned_by_task", Trail::SpawnedByTask),
 ];

@@ -1,7 +1,7 @@
 //! Event loops that run many requests on one thread: where what a thread does stops belonging to what it read last.
 //!
-//! - Node: callbacks of reads run in libuv's poll phase; `uv__run_check` begins what comes for other reasons (immediates,
-//!   then timers). Work that libuv gives to its threads comes back in a later turn: linked by its pointer.
+//! - Node: callbacks of reads run in libuv's poll phase; `node::Environment::CheckImmediate` begins what comes for other
+//!   reasons (immediates, then timers). Work that libuv gives to its threads comes back in a later turn: linked by its pointer.
 //! - Node's HTTP/2: nghttp2 calls back for each frame, by stream.
 //! - nginx: timers run after the events of a turn.
 
@@ -10,13 +10,13 @@ use crate::elf::{Elf, Function, Machine, Source};
 use crate::probe::plan::{Probe, ProbeProgram, Recognised};
 use ProbeProgram::{
     Nghttp2Data, Nghttp2Frame, Nghttp2Received, Nghttp2ReceivedReturn, Nghttp2StreamClosed, Nghttp2Submit,
-    Nghttp2SubmitReturn, TurnEnded, WorkDone, WorkSubmitted,
+    Nghttp2SubmitReturn, NodeChecks, TurnEnded, WorkDone, WorkSubmitted,
 };
 
-/// `node::Environment::CheckImmediate(uv_check_t *)`: nothing but a Node has it.
-const NODE: &str = "_ZN4node11Environment14CheckImmediateEP10uv_check_s";
-const LIBUV: [(&str, ProbeProgram); 6] = [
-    ("uv__run_check", TurnEnded),
+/// Nothing but a Node has it.
+const NODE: [(&str, ProbeProgram); 1] = [("_ZN4node11Environment14CheckImmediateEP10uv_check_s", NodeChecks)];
+/// Local to the file, unlike that one: they may be named in another table.
+const LIBUV: [(&str, ProbeProgram); 5] = [
     ("uv__work_submit", WorkSubmitted),
     ("uv__fs_done", WorkDone),
     ("uv__getaddrinfo_done", WorkDone),
@@ -42,22 +42,13 @@ pub(super) fn recognise<S: Source + ?Sized>(elf: &Elf<'_, S>, recognised: &mut R
     if elf.machine == Machine::Other {
         return;
     }
-    if !elf.functions(&[NODE]).is_empty() {
-        let turns = probes(elf, &LIBUV);
-        // Where turns are not seen to end, streams say nothing.
-        if !turns.is_empty() {
-            recognised.probes.extend(streams(elf));
-        }
-        recognised.probes.extend(turns);
-    } else {
-        recognised.probes.extend(probes(elf, &NGINX));
+    let turns = entries(elf, &NODE);
+    if turns.is_empty() {
+        recognised.probes.extend(entries(elf, &NGINX));
+        return;
     }
-}
-
-/// All of them, or none where the end of a turn would not be seen.
-fn probes<S: Source + ?Sized>(elf: &Elf<'_, S>, wanted: &[(&str, ProbeProgram)]) -> Vec<Probe> {
-    let probes = entries(elf, wanted);
-    if probes.iter().any(|probe| probe.program == TurnEnded) { probes } else { Vec::new() }
+    // Where turns are not seen to end, streams say nothing, nor does work in other threads.
+    recognised.probes.extend(turns.into_iter().chain(entries(elf, &LIBUV)).chain(streams(elf)));
 }
 
 /// Of HTTP/2: all, or none where it would not be seen which connection a stream is on, or that its callback is over.

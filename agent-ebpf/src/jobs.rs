@@ -56,6 +56,16 @@ struct Job {
     taken: u32,
 }
 
+impl Job {
+    /// Not an `Option`: the verifier of older kernels takes a copy of what an empty one leaves unset for a read of it.
+    const NONE: Self = Self { carrier: Carrier::NONE, index: 0, by: 0, taken: 0 };
+
+    #[inline(always)]
+    fn is_some(&self) -> bool {
+        self.by != 0
+    }
+}
+
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct DequeKey {
@@ -229,7 +239,7 @@ fn take(deque: u64, tgid: u32, tid: u32) {
     let Some(item) = head.first().and_then(read_user::<u64>) else { return };
     let job = take_job(deque, item, tgid, tid, head.next_out());
     let waited_in = waited_in(tid);
-    let by_other = job.is_some_and(|job| job.by != tid);
+    let by_other = job.is_some() && job.by != tid;
     // Most are a thread's own, such as those of the parser of headers.
     if !by_other && !is_home(deque, tid) {
         return;
@@ -239,11 +249,8 @@ fn take(deque: u64, tgid: u32, tid: u32) {
     }
     seen(deque, tgid, head.state);
     change(deque, tgid, Deque { state: head.state, taken: u32::from(by_other), ..Deque::UNKNOWN });
-    let token = job.map_or(0, |job| job.carrier.cause.token);
-    if accept(deque, token, tgid, tid)
-        && comes_home(deque, waited_in, head.size, tgid, tid)
-        && let Some(job) = job
-    {
+    let token = job.carrier.cause.token;
+    if accept(deque, token, tgid, tid) && comes_home(deque, waited_in, head.size, tgid, tid) && job.is_some() {
         carrier::set(Context::thread(thread), job.carrier);
     }
 }
@@ -358,16 +365,16 @@ fn never(tid: u32) {
 
 /// What was left at this place. It is marked as taken, so that it shows if the thread puts it back.
 #[inline(always)]
-fn take_job(deque: u64, item: u64, tgid: u32, tid: u32, index: u64) -> Option<Job> {
-    let entry = JOBS.get_ptr_mut(JobKey { deque, item, tgid, pad: 0 })?;
+fn take_job(deque: u64, item: u64, tgid: u32, tid: u32, index: u64) -> Job {
+    let Some(entry) = JOBS.get_ptr_mut(JobKey { deque, item, tgid, pad: 0 }) else { return Job::NONE };
     // SAFETY: points into the map; the interpreter's lock is held, so that nobody else writes it.
     let entry = unsafe { &mut *entry };
     let job = *entry;
     if job.taken != 0 || job.index != index {
-        return None;
+        return Job::NONE;
     }
     (entry.by, entry.taken) = (tid, 1);
-    Some(job)
+    job
 }
 
 #[inline(always)]

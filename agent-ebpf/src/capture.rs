@@ -123,31 +123,43 @@ impl Transfer {
         Some(transfer)
     }
 
-    /// Records the bytes of one call.
+    /// Records the bytes of one call. `GATHERS`: short segments share a record. That costs the verifier a multiple of its time,
+    /// and only writes come in so many.
     #[inline(always)]
-    pub(crate) fn run(&mut self, call: &Call) {
+    pub(crate) fn run<const GATHERS: bool>(&mut self, call: &Call) {
         (self.rest_len, self.iovecs_left) = (0, 0);
         if call.layout == Layout::Buffer as u8 {
             (self.rest, self.rest_len) = (call.source, self.left);
         } else if call.layout == Layout::Vector as u8 {
             (self.iovecs, self.iovecs_left) = (call.source, call.count);
         }
-        self.pieces::<{ SEGMENTS_MAX as u64 }>();
+        self.pieces::<{ SEGMENTS_MAX as u64 }, GATHERS>();
+    }
+
+    /// Records the bytes of one call that has them in one buffer, as those of TLS libraries do.
+    #[inline(always)]
+    pub(crate) fn run_buffer(&mut self, call: &Call) {
+        (self.rest, self.rest_len, self.iovecs_left) = (call.source, self.left, 0);
+        self.pieces::<PIECES_AT_ONCE, false>();
     }
 
     /// Records the bytes of one message of `sendmmsg` or `recvmmsg`.
     #[inline(always)]
     pub(crate) fn message(&mut self, iovecs: u64, count: u64) {
         (self.rest_len, self.iovecs, self.iovecs_left) = (0, iovecs, count);
-        self.pieces::<{ MESSAGE_SEGMENTS_MAX as u64 }>();
+        self.pieces::<{ MESSAGE_SEGMENTS_MAX as u64 }, false>();
     }
 
     /// Records the segments, in no more than `RECORDS` records, and moves on behind them.
     #[inline(always)]
-    fn pieces<const RECORDS: u64>(&mut self) {
+    fn pieces<const RECORDS: u64, const GATHERS: bool>(&mut self) {
         let mut records = 0;
         while records < RECORDS && self.left != 0 && !self.is_at_end() {
-            write_pieces(self);
+            if GATHERS {
+                write_some_gathered(self)
+            } else {
+                write_some(self)
+            }
             records += PIECES_AT_ONCE;
         }
         if self.left != 0 && !self.is_at_end() {
@@ -357,20 +369,30 @@ fn write_segment(transfer: *mut Transfer) {
     step(transfer);
 }
 
-/// Records per call of `write_pieces`. One loop over all of them is beyond the verifier of Linux 6.1.
+/// Records per call of `write_some`. One loop over all of them is beyond the verifier of Linux 6.1.
 const PIECES_AT_ONCE: u64 = 4;
 const _: () = assert!(SEGMENTS_MAX as u64 % PIECES_AT_ONCE == 0 && MESSAGE_SEGMENTS_MAX as u64 % PIECES_AT_ONCE == 0);
 
 /// The next few pieces of the call.
 #[inline(never)]
-fn write_pieces(transfer: *mut Transfer) {
+fn write_some(transfer: *mut Transfer) {
+    write_pieces::<false>(transfer);
+}
+
+#[inline(never)]
+fn write_some_gathered(transfer: *mut Transfer) {
+    write_pieces::<true>(transfer);
+}
+
+#[inline(always)]
+fn write_pieces<const GATHERS: bool>(transfer: *mut Transfer) {
     // SAFETY: the caller's own, in the map.
     let transfer = unsafe { &mut *transfer };
     for _ in 0..PIECES_AT_ONCE {
         if transfer.is_at_end() || transfer.left == 0 || !transfer.find_segment() {
             return;
         }
-        if !transfer.is_gathered() || write_gathered(transfer) == 0 {
+        if !GATHERS || !transfer.is_gathered() || write_gathered(transfer) == 0 {
             transfer.piece();
         }
     }
@@ -379,7 +401,7 @@ fn write_pieces(transfer: *mut Transfer) {
 /// The longest segment that is gathered.
 const GATHER_BYTES: u64 = 512;
 /// Segments in one such record, at most.
-const GATHER_SEGMENTS: u64 = 32;
+const GATHER_SEGMENTS: u64 = 16;
 
 /// One record of the next short segments, all of each. Returns how many bytes that makes: 0 where the first cannot be read.
 #[inline(never)]

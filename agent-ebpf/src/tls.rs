@@ -368,7 +368,7 @@ fn moved(call: &TlsCall, transfer: &mut Transfer, thread: Thread, bytes: u64) {
         record.cause = if known { call.cause } else { connection.cause_of_write(thread, call.carried) };
     }
     if let Some(transfer) = Transfer::begin_in(transfer, connection, &record, thread, bytes) {
-        transfer.run(&record);
+        transfer.run_buffer(&record);
     }
 }
 

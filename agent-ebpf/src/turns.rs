@@ -76,7 +76,7 @@ const STACK_COUNT_MIN: u64 = 32;
 const FIELDS_COUNT: core::ops::RangeInclusive<u64> = 7..=16;
 const NUMBERS_COUNT: u64 = 4;
 /// Where `AsyncHooks` is sought: words behind `immediate_check_handle_` in `node::Environment`. It is the 80th in Node 18 to 26.
-const SOUGHT_WORDS: u64 = 256;
+const SOUGHT_WORDS: core::ops::Range<u64> = 64..128;
 
 /// The loop begins its immediates, for `handle`, a `uv_check_t *` inside of its `node::Environment`.
 #[inline(always)]
@@ -99,7 +99,7 @@ fn meet(tid: u32, handle: u64) {
         counter::bump(Counter::LostCarriersFull);
     }
     let Some(node) = NODES.get_ptr_mut(tid) else { return };
-    for word in 0..SOUGHT_WORDS {
+    for word in SOUGHT_WORDS {
         let fields = numbers_of(handle + word * 8);
         if fields != 0 {
             // SAFETY: points into the map; only its own thread writes it.

@@ -85,7 +85,7 @@ fn has_read(thread: Thread, number: u64, bytes: u64) {
         return;
     }
     if let Some(transfer) = Transfer::begin(connection, &call, thread, bytes) {
-        transfer.run(&call);
+        transfer.run::<false>(&call);
     }
 }
 

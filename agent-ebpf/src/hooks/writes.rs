@@ -83,7 +83,7 @@ fn moved(thread: Thread, result: i64) {
         return;
     }
     if let Some(transfer) = Transfer::begin(connection, &call, thread, result as u64) {
-        transfer.run(&call);
+        transfer.run::<true>(&call);
     }
 }
 

@@ -140,7 +140,15 @@ impl Transfer {
     #[inline(always)]
     pub(crate) fn run_buffer(&mut self, call: &Call) {
         (self.rest, self.rest_len, self.iovecs_left) = (call.source, self.left, 0);
-        self.pieces::<PIECES_AT_ONCE, false>();
+        for _ in 0..BUFFER_PIECES {
+            if self.left != 0 && self.rest_len != 0 {
+                self.piece();
+            }
+        }
+        if self.left != 0 && self.rest_len != 0 {
+            counter::bump(Counter::SegmentsSkipped);
+        }
+        self.unseen();
     }
 
     /// Records the bytes of one message of `sendmmsg` or `recvmmsg`.
@@ -369,6 +377,8 @@ fn write_segment(transfer: *mut Transfer) {
     step(transfer);
 }
 
+/// Records of a buffer that a TLS library was given.
+const BUFFER_PIECES: u64 = 2;
 /// Records per call of `write_some`. One loop over all of them is beyond the verifier of Linux 6.1.
 const PIECES_AT_ONCE: u64 = 4;
 const _: () = assert!(SEGMENTS_MAX as u64 % PIECES_AT_ONCE == 0 && MESSAGE_SEGMENTS_MAX as u64 % PIECES_AT_ONCE == 0);
@@ -401,7 +411,7 @@ fn write_pieces<const GATHERS: bool>(transfer: *mut Transfer) {
 /// The longest segment that is gathered.
 const GATHER_BYTES: u64 = 512;
 /// Segments in one such record, at most.
-const GATHER_SEGMENTS: u64 = 16;
+const GATHER_SEGMENTS: u64 = 8;
 
 /// One record of the next short segments, all of each. Returns how many bytes that makes: 0 where the first cannot be read.
 #[inline(never)]

@@ -174,20 +174,22 @@ impl Node {
     /// The place of the turn in which a number was given, if that is remembered; else [`NO_TURN`].
     #[inline(always)]
     fn turn_of(&mut self, number: u64) -> u32 {
-        let first = self.begun.saturating_sub(TURNS_MAX);
-        let (mut from, mut to) = (first, self.begun);
-        // Halves an interval of TURNS_MAX until nothing is left.
-        for _ in 0..TURNS_MAX.ilog2() + 1 {
-            if from < to {
-                let middle = from + (to - from) / 2;
-                if self.turn(middle).after < number { from = middle + 1 } else { to = middle }
+        // The last of the turns that began before it, from the newest on: what runs was asked for a few turns ago, as a rule.
+        for back in 1..=TURNS_SOUGHT {
+            if back > self.begun {
+                return NO_TURN;
+            }
+            if self.turn(self.begun - back).after < number {
+                return self.begun - back;
             }
         }
-        if from == first { NO_TURN } else { from - 1 }
+        NO_TURN
     }
 }
 
 const NO_TURN: u32 = u32::MAX;
+/// How many turns back the one is sought that asked.
+const TURNS_SOUGHT: u32 = TURNS_MAX - 1;
 
 // === turns ===
 

@@ -378,7 +378,7 @@ fn write_segment(transfer: *mut Transfer) {
 }
 
 /// Records of a buffer that a TLS library was given.
-const BUFFER_PIECES: u64 = 2;
+const BUFFER_PIECES: u64 = 8;
 /// Records per call of `write_some`. One loop over all of them is beyond the verifier of Linux 6.1.
 const PIECES_AT_ONCE: u64 = 4;
 const _: () = assert!(SEGMENTS_MAX as u64 % PIECES_AT_ONCE == 0 && MESSAGE_SEGMENTS_MAX as u64 % PIECES_AT_ONCE == 0);

@@ -1,4 +1,5 @@
-//! Loading and attaching, one program at a time: a refusal costs one capability, and the rest goes on.
+//! Loading and attaching what the kernel calls by itself, each program on its own: a refusal costs one capability, and the
+//! rest goes on.
 
 use std::collections::HashMap;
 use std::io;
@@ -7,7 +8,8 @@ use aya::Ebpf;
 use aya::programs::{Program, ProgramError, RawTracePoint, TracePoint};
 
 use super::capability::{Capability, Loss};
-use super::program::{Attachment, Hook, Plan};
+use super::program::{Attachment, Hook, PLANS, Plan};
+use super::verify::side_by_side;
 
 const REPORT: &str = "a newer kernel, or a report of this line with the kernel's version";
 
@@ -15,13 +17,19 @@ const REPORT: &str = "a newer kernel, or a report of this line with the kernel's
 #[derive(Debug)]
 pub(crate) struct Attacher<'a> {
     ebpf: &'a mut Ebpf,
-    /// Outcome of loading each program, so that each is loaded once.
+    /// Outcome of loading each program.
     loaded: HashMap<&'static str, Result<(), Loss>>,
 }
 
 impl<'a> Attacher<'a> {
-    pub(crate) fn new(ebpf: &'a mut Ebpf) -> Self {
-        Self { ebpf, loaded: HashMap::new() }
+    /// Loads what the plans need. `offsets`: why the kernel's structs are unknown, if they are.
+    pub(crate) fn new(ebpf: &'a mut Ebpf, offsets: Option<&Loss>) -> Self {
+        let plans = || PLANS.iter().filter(|plan| offsets.is_none() || !plan.needs_offsets);
+        let attachments = || plans().flat_map(|plan| plan.preferred.iter().chain(plan.attachments));
+        let named = |name| attachments().find_map(|(program, _)| (*program == name).then_some(*program));
+        let programs = ebpf.programs_mut().filter_map(|(name, program)| Some((named(name)?, program)));
+        let loaded = side_by_side(programs, |(name, program)| (name, load(name, program)));
+        Self { ebpf, loaded: loaded.into_iter().collect() }
     }
 
     /// `offsets`: why the kernel's structs are unknown, if they are.
@@ -39,7 +47,7 @@ impl<'a> Attacher<'a> {
     }
 
     fn attach(&mut self, program: &'static str, hook: Hook) -> Result<(), Loss> {
-        self.load(program)?;
+        self.loaded.get(program).cloned().unwrap_or_else(|| Err(foreign_object(program)))?;
         match hook {
             Hook::Tracepoint(category, name) => {
                 let attached = self.program::<TracePoint>(program)?.attach(category, name).map(drop);
@@ -52,20 +60,6 @@ impl<'a> Attacher<'a> {
         }
     }
 
-    fn load(&mut self, name: &'static str) -> Result<(), Loss> {
-        if let Some(outcome) = self.loaded.get(name) {
-            return outcome.clone();
-        }
-        let outcome = match self.ebpf.program_mut(name) {
-            Some(Program::TracePoint(program)) => program.load(),
-            Some(Program::RawTracePoint(program)) => program.load(),
-            _ => return Err(foreign_object(name)),
-        };
-        let outcome = outcome.map_err(|error| cannot_load(name, &error));
-        self.loaded.insert(name, outcome.clone());
-        outcome
-    }
-
     fn program<'p, P>(&'p mut self, name: &str) -> Result<&'p mut P, Loss>
     where
         &'p mut P: TryFrom<&'p mut Program>,
@@ -73,6 +67,15 @@ impl<'a> Attacher<'a> {
         let program = self.ebpf.program_mut(name).and_then(|program| program.try_into().ok());
         program.ok_or_else(|| foreign_object(name))
     }
+}
+
+fn load(name: &str, program: &mut Program) -> Result<(), Loss> {
+    let outcome = match program {
+        Program::TracePoint(program) => program.load(),
+        Program::RawTracePoint(program) => program.load(),
+        _ => return Err(foreign_object(name)),
+    };
+    outcome.map_err(|error| cannot_load(name, &error))
 }
 
 pub(super) fn foreign_object(program: &str) -> Loss {

@@ -25,7 +25,7 @@ pub(super) fn load(options: &LoadOptions) -> Result<Kernel, KernelError> {
     let processes = map_processes(&mut ebpf)?;
     processes.exclude(std::process::id());
     let mut capabilities = capabilities_of(offsets, lost_offsets.as_ref());
-    let mut attacher = Attacher::new(&mut ebpf);
+    let mut attacher = Attacher::new(&mut ebpf, lost_offsets.as_ref());
     capabilities.extend(PLANS.iter().map(|plan| attacher.run(plan, lost_offsets.as_ref())));
     let probes = Probes::load(&mut ebpf, &object, !options.single_probes);
     capabilities.extend(probes.capabilities());

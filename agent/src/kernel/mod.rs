@@ -14,6 +14,7 @@ mod process_table;
 mod program;
 mod stats;
 mod tracefs;
+mod verify;
 mod wakeups;
 
 use std::io;
@@ -25,7 +26,7 @@ use aya::Ebpf;
 use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
 use thiserror::Error;
 
-use crate::probe::{FileId, Probe};
+use crate::probe::{FileId, Probe, ProbeFamily};
 pub use capability::{Capability, Loss};
 use debug_log::DebugLog;
 use probes::Probes;
@@ -171,6 +172,11 @@ impl Kernel {
 
     pub fn is_target(&self, tgid: u32) -> bool {
         self.processes.is_target(tgid)
+    }
+
+    /// Has the kernel taken all programs of the family? Its probes are not attached otherwise.
+    pub fn has_probes(&self, family: ProbeFamily) -> bool {
+        self.probes.has(family)
     }
 
     /// Attaches probes to a file: they fire in every process that has it mapped, and act in targets.

@@ -14,12 +14,14 @@ use aya::programs::uprobe::UProbeLink;
 
 use super::attach::chain;
 use super::capability::{Capability, Loss};
-use crate::probe::{FileId, Probe, ProbeProgram};
+use crate::probe::{FileId, Probe, ProbeFamily, ProbeProgram};
 
 /// What is attached, by file.
 #[derive(Debug)]
 pub(super) struct Probes {
     programs: Programs,
+    /// Of which the kernel refused a program.
+    lost: Vec<ProbeFamily>,
     /// Why each probe has a link of its own, if it has.
     no_multi: Option<Loss>,
     links: HashMap<FileId, Vec<Link>>,
@@ -56,28 +58,41 @@ impl Probes {
             Ok(programs) => (Programs::Multi(programs), None),
             Err(loss) => (Programs::Single(single::Programs::load(ebpf)), Some(loss)),
         };
-        Self { programs, no_multi, links: HashMap::new(), of_processes: HashMap::new(), releases: Vec::new() }
+        let lost = ProbeFamily::ALL.into_iter().filter(|family| programs.loss(*family).is_some()).collect();
+        Self { programs, lost, no_multi, links: HashMap::new(), of_processes: HashMap::new(), releases: Vec::new() }
     }
 
-    pub(super) fn capabilities(&self) -> [Capability; 2] {
-        let loss = if let Programs::Single(programs) = &self.programs { programs.loss() } else { None };
-        [
-            Capability { name: "probes on user code", without: "what passes inside TLS connections", loss },
-            Capability {
-                name: "many probes per link",
-                without: "nothing is lost, but detaching takes up to a tenth of a second for each probe, and so does \
-                          stopping the agent",
-                loss: self.no_multi.clone(),
-            },
-        ]
+    pub(super) fn capabilities(&self) -> Vec<Capability> {
+        let families = ProbeFamily::ALL.into_iter().map(|family| Capability {
+            name: family.name(),
+            without: family.without(),
+            loss: self.programs.loss(family),
+        });
+        let multi = Capability {
+            name: "many probes per link",
+            without: "nothing is lost, but detaching takes up to a tenth of a second for each probe, and so does stopping \
+                      the agent",
+            loss: self.no_multi.clone(),
+        };
+        families.chain([multi]).collect()
     }
 
-    /// Attaches all probes of a file, or none: half of them would see half of the bytes.
+    /// Are all programs of the family loaded?
+    pub(super) fn has(&self, family: ProbeFamily) -> bool {
+        !self.lost.contains(&family)
+    }
+
+    /// Those that can be attached.
+    fn usable(&self, probes: &[Probe]) -> Vec<Probe> {
+        probes.iter().filter(|probe| self.has(probe.program.family())).copied().collect()
+    }
+
+    /// Attaches all probes of a file whose family works, or none: half of them would see half of the bytes.
     pub(super) fn attach(&mut self, ebpf: &mut Ebpf, file: FileId, path: &Path, probes: &[Probe]) -> Result<(), Loss> {
         if self.links.contains_key(&file) {
             return Ok(());
         }
-        let (links, outcome) = self.programs.attach(ebpf, path, probes, None);
+        let (links, outcome) = self.programs.attach(ebpf, path, &self.usable(probes), None);
         match outcome {
             Ok(()) => drop(self.links.insert(file, links)),
             Err(_) => self.release(links),
@@ -91,7 +106,7 @@ impl Probes {
         if self.of_processes.contains_key(&pid) {
             return Ok(());
         }
-        let (links, outcome) = self.programs.attach(ebpf, path, probes, Some(pid));
+        let (links, outcome) = self.programs.attach(ebpf, path, &self.usable(probes), Some(pid));
         match outcome {
             Ok(()) => drop(self.of_processes.insert(pid, links)),
             Err(_) => self.release(links),
@@ -114,7 +129,7 @@ impl Probes {
     /// The loaded programs that aya does not know of.
     pub(super) fn loaded(&self) -> impl Iterator<Item = (&'static str, BorrowedFd<'_>)> {
         let multi = if let Programs::Multi(programs) = &self.programs { Some(programs) } else { None };
-        multi.into_iter().flat_map(multi::Programs::loaded)
+        multi.into_iter().flat_map(multi::Programs::fds)
     }
 
     /// Closes links, some at a time: grace periods that are waited for together pass together. (Not those of single
@@ -146,6 +161,14 @@ impl Drop for Probes {
 // === impl Programs ===
 
 impl Programs {
+    /// Why one of the family is refused.
+    fn loss(&self, family: ProbeFamily) -> Option<Loss> {
+        family.programs().find_map(|program| match self {
+            Self::Multi(programs) => programs.loss(program),
+            Self::Single(programs) => programs.loss(program),
+        })
+    }
+
     /// The links that could be made, and whether these are all.
     fn attach(
         &self,

@@ -114,6 +114,13 @@ impl Libraries {
         mapped.into_iter().flatten().filter_map(|file| Some(&*self.used.get(&file)?.recognised))
     }
 
+    /// Those of them that have their probes.
+    pub fn attached(&self, pid: u32) -> impl Iterator<Item = &Recognised> {
+        let mapped = self.processes.get(&pid).map(|mapped| files(mapped));
+        let used = mapped.into_iter().flatten().filter_map(|file| self.used.get(&file));
+        used.filter(|used| used.attached).map(|used| &*used.recognised)
+    }
+
     /// Where the CPython of a process keeps what its threads run. `None`: it has none that is supported, or it is gone.
     pub fn python(&self, pid: u32) -> Option<PythonRuntime> {
         let of_key = |key: MapKey| self.processes.get(&pid)?.iter().find(|(mapped, _)| *mapped == key)?.1;

@@ -10,6 +10,6 @@ mod python;
 mod recognise;
 
 pub use libraries::{FileId, Libraries, ProbeChange};
-pub use plan::{Component, Probe, ProbeProgram, Recognised};
+pub use plan::{Component, Probe, ProbeFamily, ProbeProgram, Recognised};
 pub use python::{Libc, Python, Unsupported};
 pub use recognise::recognise;

@@ -84,6 +84,21 @@ pub enum ProbeProgram {
     Nghttp2SubmitReturn,
 }
 
+/// Programs that only make sense together: half of them would see half of the bytes, or of the tasks. The kernel takes or
+/// refuses each family for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ProbeFamily {
+    Tls,
+    GoTls,
+    Goroutines,
+    GoHttp2,
+    PyContexts,
+    PyQueues,
+    PyDeques,
+    EventLoops,
+    Nghttp2,
+}
+
 /// A program at a place in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Probe {
@@ -162,6 +177,38 @@ impl ProbeProgram {
         Self::Nghttp2SubmitReturn,
     ];
 
+    pub fn family(self) -> ProbeFamily {
+        match self {
+            Self::TlsRead
+            | Self::TlsReadEx
+            | Self::TlsWrite
+            | Self::TlsWriteEx
+            | Self::TlsWriteEx2
+            | Self::TlsHandshake
+            | Self::TlsReturn
+            | Self::TlsFree
+            | Self::TlsSetFd => ProbeFamily::Tls,
+            Self::GoTlsRead
+            | Self::GoTlsWrite
+            | Self::GoTlsReturn
+            | Self::GoTlsHandshake
+            | Self::GoTlsHandshakeReturn => ProbeFamily::GoTls,
+            Self::GoNewproc | Self::GoNewprocReturn | Self::GoRoundTrip => ProbeFamily::Goroutines,
+            Self::GoHttp2ReadFrames | Self::GoHttp2RunHandler | Self::GoHttp2WriteHeaders => ProbeFamily::GoHttp2,
+            Self::PyContextCopied | Self::PyContextEntered | Self::PyFutureSet => ProbeFamily::PyContexts,
+            Self::PyQueuePut | Self::PyQueueGot => ProbeFamily::PyQueues,
+            Self::PyDequeAppend | Self::PyDequePopleft => ProbeFamily::PyDeques,
+            Self::TurnEnded | Self::NodeChecks | Self::WorkSubmitted | Self::WorkDone => ProbeFamily::EventLoops,
+            Self::Nghttp2Received
+            | Self::Nghttp2ReceivedReturn
+            | Self::Nghttp2Frame
+            | Self::Nghttp2Data
+            | Self::Nghttp2StreamClosed
+            | Self::Nghttp2Submit
+            | Self::Nghttp2SubmitReturn => ProbeFamily::Nghttp2,
+        }
+    }
+
     /// Name of the program in the kernel object.
     pub fn name(self) -> &'static str {
         match self {
@@ -203,6 +250,70 @@ impl ProbeProgram {
             Self::Nghttp2StreamClosed => "nghttp2_stream_closed",
             Self::Nghttp2Submit => "nghttp2_submit",
             Self::Nghttp2SubmitReturn => "nghttp2_submit_return",
+        }
+    }
+}
+
+// === impl ProbeFamily ===
+
+impl ProbeFamily {
+    pub const ALL: [Self; 9] = [
+        Self::Tls,
+        Self::GoTls,
+        Self::Goroutines,
+        Self::GoHttp2,
+        Self::PyContexts,
+        Self::PyQueues,
+        Self::PyDeques,
+        Self::EventLoops,
+        Self::Nghttp2,
+    ];
+
+    pub fn programs(self) -> impl Iterator<Item = ProbeProgram> {
+        ProbeProgram::ALL.into_iter().filter(move |program| program.family() == self)
+    }
+
+    /// What it lets the agent see, in words for users.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tls => "probes: TLS libraries",
+            Self::GoTls => "probes: TLS of Go",
+            Self::Goroutines => "probes: goroutines",
+            Self::GoHttp2 => "probes: HTTP/2 of Go",
+            Self::PyContexts => "probes: asyncio",
+            Self::PyQueues => "probes: thread pools of Python",
+            Self::PyDeques => "probes: queues of Python",
+            Self::EventLoops => "probes: event loops",
+            Self::Nghttp2 => "probes: HTTP/2 of Node",
+        }
+    }
+
+    /// What is not seen without it.
+    pub fn without(self) -> &'static str {
+        match self {
+            Self::Tls => "what passes inside TLS connections of OpenSSL, BoringSSL and GnuTLS",
+            Self::GoTls => "what passes inside TLS connections of Go programs",
+            Self::Goroutines => {
+                "nothing is missed, but calls of Go have no parent where several requests are in flight"
+            }
+            Self::GoHttp2 => {
+                "nothing is missed, but calls of Go over or below HTTP/2 have no parent where several requests are in flight"
+            }
+            Self::PyContexts => {
+                "nothing is missed, but calls of asyncio have no parent where several requests are in flight"
+            }
+            Self::PyQueues => {
+                "nothing is missed, but what ThreadPoolExecutor runs has no parent where several requests are in flight"
+            }
+            Self::PyDeques => {
+                "nothing is missed, but what passes through queue.Queue has no parent where several requests are in flight"
+            }
+            Self::EventLoops => {
+                "nothing is missed, but calls of Node and uvloop have no parent where several requests are in flight"
+            }
+            Self::Nghttp2 => {
+                "nothing is missed, but calls of Node over or below HTTP/2 have no parent where several requests are in flight"
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 //! those that nobody uses any more.
 
 use crate::kernel::Kernel;
-use crate::probe::{Libraries, ProbeChange, ProbeProgram, Recognised};
+use crate::probe::{Libraries, ProbeChange, ProbeFamily, ProbeProgram};
 use autospan_abi::process::{TRAIT_GO, TRAIT_JOBS, TRAIT_TLS, TRAIT_TURNS, TRAIT_UVLOOP};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -35,11 +35,12 @@ impl Probing {
         let changes = self.libraries.mapped(pid);
         self.apply(kernel, pid, changes);
         self.report_losses(pid);
-        let traits = self.libraries.of(pid).map(traits).fold(0, |all, more| all | more);
+        let traits = self.traits(kernel, pid);
         if traits != 0 {
             kernel.add_traits(pid, traits);
         }
         if !self.pythons.contains(&pid)
+            && kernel.has_probes(ProbeFamily::PyContexts)
             && let Some(runtime) = self.libraries.python(pid)
             && kernel.set_python(pid, runtime)
         {
@@ -49,6 +50,14 @@ impl Probing {
                 self.watch_jobs(kernel, pid, true);
             }
         }
+    }
+
+    /// What is true of the process, as far as probes that are attached show it.
+    fn traits(&self, kernel: &Kernel, pid: u32) -> u8 {
+        let of_uvloop = if self.libraries.of(pid).any(|file| file.uvloop) { TRAIT_UVLOOP } else { 0 };
+        let programs = self.libraries.attached(pid).flat_map(|file| &file.probes).map(|probe| probe.program);
+        let firing = programs.filter(|program| kernel.has_probes(program.family()));
+        firing.map(trait_of).fold(of_uvloop, |all, more| all | more)
     }
 
     /// Whether to see how the threads of a process leave work for one another in memory.
@@ -61,7 +70,11 @@ impl Probing {
             }
             return;
         }
-        if !kernel.is_target(pid) || !self.pythons.contains(&pid) || self.jobs.contains(&pid) {
+        if !kernel.has_probes(ProbeFamily::PyDeques)
+            || !kernel.is_target(pid)
+            || !self.pythons.contains(&pid)
+            || self.jobs.contains(&pid)
+        {
             return;
         }
         let Some((path, probes)) = self.libraries.on_demand(pid) else { return };
@@ -136,7 +149,12 @@ impl Probing {
         if std::mem::replace(&mut self.refused, true) {
             tracing::debug!(pid, why, "probes refused");
         } else {
-            tracing::warn!(pid, why, remedy, "TLS cannot be read: the kernel refused probes on user code");
+            tracing::warn!(
+                pid,
+                why,
+                remedy,
+                "the kernel refused probes on user code: TLS cannot be read, nor requests that share a thread be told apart"
+            );
         }
     }
 }
@@ -144,11 +162,6 @@ impl Probing {
 /// Whether a process has so many threads.
 fn has_threads(pid: u32, threads: usize) -> bool {
     std::fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|tasks| tasks.take(threads).count() == threads)
-}
-
-fn traits(recognised: &Recognised) -> u8 {
-    let of_file = if recognised.uvloop { TRAIT_UVLOOP } else { 0 };
-    recognised.probes.iter().map(|probe| trait_of(probe.program)).fold(of_file, |all, more| all | more)
 }
 
 fn trait_of(program: ProbeProgram) -> u8 {

@@ -3,6 +3,7 @@
 //! Needs root; says so and passes where it is not.
 
 mod jobs;
+mod refusal;
 mod rig;
 mod tls;
 

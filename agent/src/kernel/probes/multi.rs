@@ -15,6 +15,7 @@ use super::super::attach::{chain, foreign_object, refused};
 use super::super::bpf::{self, Code, Places};
 use super::super::capability::Loss;
 use super::super::maps;
+use super::super::verify::side_by_side;
 use super::{cannot_attach, in_order};
 use crate::probe::{Probe, ProbeProgram};
 
@@ -28,9 +29,9 @@ struct Loaded {
     returns: bool,
 }
 
-/// The programs on user code, loaded.
+/// The programs on user code, and what came of loading each.
 #[derive(Debug)]
-pub(super) struct Programs(BTreeMap<ProbeProgram, Loaded>);
+pub(super) struct Programs(BTreeMap<ProbeProgram, Result<Loaded, Loss>>);
 
 // === impl Programs ===
 
@@ -38,15 +39,24 @@ impl Programs {
     /// Loads all of them. `object`: what `ebpf` was made from.
     ///
     /// # Errors
-    /// The kernel knows no such links, or refused a program.
+    /// The kernel knows no such links.
     pub(super) fn load(ebpf: &Ebpf, object: &[u8]) -> Result<Self, Loss> {
         know_links()?;
         let object = linked(ebpf, object).map_err(|why| Loss {
             why: format!("the programs cannot be linked with their maps: {why}"),
             remedy: "use the object that this agent was built with".into(),
         })?;
-        let load = |program| Ok((program, load(&object, program)?));
-        ProbeProgram::ALL.into_iter().map(load).collect::<Result<_, _>>().map(Self)
+        let loaded = side_by_side(ProbeProgram::ALL, |program| (program, load(&object, program)));
+        Ok(Self(loaded.into_iter().collect()))
+    }
+
+    pub(super) fn loss(&self, program: ProbeProgram) -> Option<Loss> {
+        self.loaded(program).err()
+    }
+
+    fn loaded(&self, program: ProbeProgram) -> Result<&Loaded, Loss> {
+        let outcome = self.0.get(&program).ok_or_else(|| foreign_object(program.name()))?;
+        outcome.as_ref().map_err(Loss::clone)
     }
 
     /// One link for each program that the probes name; in one process, or in all.
@@ -61,7 +71,7 @@ impl Programs {
         let c_path = c_path.map_err(|error| cannot_attach("any probe", path, &error))?;
         for of_program in in_order(probes).chunk_by(|a, b| a.program == b.program) {
             let program = of_program[0].program;
-            let loaded = self.0.get(&program).ok_or_else(|| foreign_object(program.name()))?;
+            let loaded = self.loaded(program)?;
             let offsets: Vec<u64> = of_program.iter().map(|probe| probe.offset).collect();
             let places = Places { path: &c_path, offsets: &offsets, returns: loaded.returns, pid };
             let link = bpf::link_uprobe_multi(loaded.fd.as_fd(), &places);
@@ -70,8 +80,8 @@ impl Programs {
         Ok(())
     }
 
-    pub(super) fn loaded(&self) -> impl Iterator<Item = (&'static str, BorrowedFd<'_>)> {
-        self.0.iter().map(|(program, loaded)| (program.name(), loaded.fd.as_fd()))
+    pub(super) fn fds(&self) -> impl Iterator<Item = (&'static str, BorrowedFd<'_>)> {
+        self.0.iter().filter_map(|(program, outcome)| Some((program.name(), outcome.as_ref().ok()?.fd.as_fd())))
     }
 }
 

@@ -9,6 +9,7 @@ use aya::programs::{Program, UProbe};
 
 use super::super::attach::{cannot_load, foreign_object};
 use super::super::capability::Loss;
+use super::super::verify::side_by_side;
 use super::{cannot_attach, in_order};
 use crate::probe::{Probe, ProbeProgram};
 
@@ -20,12 +21,14 @@ pub(super) struct Programs(HashMap<ProbeProgram, Result<(), Loss>>);
 
 impl Programs {
     pub(super) fn load(ebpf: &mut Ebpf) -> Self {
-        Self(ProbeProgram::ALL.into_iter().map(|program| (program, load(ebpf, program))).collect())
+        let named = |name| ProbeProgram::ALL.into_iter().find(|program| program.name() == name);
+        let programs = ebpf.programs_mut().filter_map(|(name, program)| Some((named(name)?, program)));
+        let loaded = side_by_side(programs, |(named, program)| (named, load(named, program)));
+        Self(loaded.into_iter().collect())
     }
 
-    /// Why one of them is refused.
-    pub(super) fn loss(&self) -> Option<Loss> {
-        ProbeProgram::ALL.iter().find_map(|program| self.outcome(*program).err())
+    pub(super) fn loss(&self, program: ProbeProgram) -> Option<Loss> {
+        self.outcome(program).err()
     }
 
     fn outcome(&self, program: ProbeProgram) -> Result<(), Loss> {
@@ -52,9 +55,11 @@ impl Programs {
     }
 }
 
-fn load(ebpf: &mut Ebpf, program: ProbeProgram) -> Result<(), Loss> {
-    let name = program.name();
-    uprobe(ebpf, name).and_then(|uprobe| uprobe.load().map_err(|error| cannot_load(name, &error)))
+fn load(named: ProbeProgram, program: &mut Program) -> Result<(), Loss> {
+    match program {
+        Program::UProbe(program) => program.load().map_err(|error| cannot_load(named.name(), &error)),
+        _ => Err(foreign_object(named.name())),
+    }
 }
 
 fn uprobe<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut UProbe, Loss> {

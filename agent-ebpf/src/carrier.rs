@@ -9,7 +9,7 @@
 
 use autospan_abi::limits::CARRIERS_MAX;
 use autospan_abi::process::TRAIT_GO;
-use autospan_abi::{Counter, Direction, Role, Trail};
+use autospan_abi::{Counter, Direction, Trail};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::LruHashMap;
 
@@ -28,7 +28,7 @@ static CARRIERS: LruHashMap<Context, Carrier> = LruHashMap::with_max_entries(CAR
 pub(crate) struct Carrier {
     pub(crate) cause: Cause,
     /// The connection that the request came on, or the response.
-    pub(crate) sock: u64,
+    sock: u64,
 }
 
 /// A token and how it came to whoever has it.
@@ -40,7 +40,7 @@ pub(crate) struct Cause {
     /// [`Trail`] as a number.
     pub(crate) trail: u32,
     /// 1: the context read the request itself.
-    pub(crate) own: u32,
+    own: u32,
 }
 
 impl Cause {
@@ -103,7 +103,7 @@ impl Carrier {
         if !in_turn || self.cause.own != 0 || self.sock != sock.0 {
             return self.cause;
         }
-        let trail = if turns::asked_now(thread) { Trail::ReuseAtOnce } else { Trail::Reuse };
+        let trail = if turns::asked_now(thread.tid) { Trail::ReuseAtOnce } else { Trail::Reuse };
         Cause { trail: trail as u32, ..self.cause }
     }
 
@@ -171,8 +171,7 @@ impl Carrier {
     /// Its request waits for an answer. `None`: that cannot be told, since a response was read meanwhile.
     #[inline(always)]
     fn waits(&self) -> Option<bool> {
-        let connection =
-            connection::peek(Sock(self.sock)).filter(|connection| connection.role != Role::Client as u8)?;
+        let connection = connection::peek(Sock(self.sock)).filter(|connection| connection.is_server())?;
         Some(connection.token == self.cause.token && connection.direction == Direction::Inbound as u8)
     }
 

@@ -253,7 +253,7 @@ impl Connection {
     /// The thread of an event loop answers another request than the one it carries: what made it do so is not known.
     #[inline(always)]
     pub(crate) fn turn_to_answer(&self, thread: Thread, carried: Cause) {
-        let other = self.role != Role::Client as u8 && carried.token != self.token;
+        let other = self.is_server() && carried.token != self.token;
         if other && carried.is_some() && process::has(thread.tgid, TRAIT_TURNS) {
             carrier::forget(Context::thread(thread));
         }
@@ -294,14 +294,14 @@ impl Connection {
     /// told from more than one.
     #[inline(always)]
     pub(crate) fn only_waiting(&self) -> Option<u64> {
-        let is_waiting = self.role != Role::Client as u8 && self.direction == Direction::Inbound as u8;
+        let is_waiting = self.is_server() && self.direction == Direction::Inbound as u8;
         if is_waiting && self.reads == 1 { Some(self.token) } else { None }
     }
 
     /// Server end: nothing was read since the bytes that `carrier` stands for.
     #[inline(always)]
     pub(crate) fn is_read_last(&self, carrier: Carrier) -> bool {
-        self.role != Role::Client as u8 && self.token == carrier.cause.token
+        self.is_server() && self.token == carrier.cause.token
     }
 
     #[inline(always)]

@@ -10,6 +10,7 @@
 
 use autospan_abi::Counter;
 use autospan_abi::limits::{NODES_MAX, TURNS_MAX};
+use autospan_abi::process::TRAIT_TURNS;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, LruHashMap};
 
@@ -17,7 +18,7 @@ use crate::capture::read_user;
 use crate::carrier::Carrier;
 use crate::context::Context;
 use crate::counter;
-use crate::process::Thread;
+use crate::process::{self, Thread};
 
 /// By thread.
 #[map]
@@ -30,7 +31,7 @@ static NEW_NODE: Array<Node> = Array::with_max_entries(1, 0);
 /// The event loop of a thread.
 #[repr(C)]
 struct Node {
-    /// Address of [`Fields`]; 0: not found.
+    /// Address of [`Numbers`]; 0: not found.
     fields: u64,
     /// Turns that began so far; each has its place in `turns`.
     begun: u32,
@@ -124,6 +125,15 @@ fn numbers_of(hooks: u64) -> u64 {
     word(2, ADDRESS)
 }
 
+/// The thread ends, or runs another program: its numbers are no longer where they were.
+#[inline(always)]
+pub(crate) fn forget(thread: Thread) {
+    if process::has(thread.tgid, TRAIT_TURNS) {
+        // Not there is fine.
+        let _ = NODES.remove(thread.tid);
+    }
+}
+
 #[inline(always)]
 fn of(tid: u32) -> Option<&'static mut Node> {
     let node = NODES.get_ptr_mut(tid)?;
@@ -211,16 +221,7 @@ fn note(tid: u32, carrier: &Carrier) {
 /// What it does from now on is for nobody.
 #[inline(always)]
 pub(crate) fn end(context: Context) {
-    if let Some(thread) = context.loop_thread() {
-        note_end(thread);
-    }
-}
-
-#[inline(never)]
-fn note_end(tid: u32) {
-    if let Some(node) = of(tid) {
-        node.begin(Carrier::NONE);
-    }
+    begin(context, &Carrier::NONE);
 }
 
 /// The loop waits: all immediates have run.
@@ -258,15 +259,10 @@ fn asking_turn(tid: u32) -> u32 {
 }
 
 /// What runs now was asked for in this very turn.
-#[inline(always)]
-pub(crate) fn asked_now(thread: Thread) -> bool {
-    is_asked_now(thread.tid) != 0
-}
-
 #[inline(never)]
-fn is_asked_now(tid: u32) -> u32 {
-    let Some(node) = of(tid) else { return 0 };
-    let Some(numbers) = node.numbers() else { return 0 };
+pub(crate) fn asked_now(tid: u32) -> bool {
+    let Some(node) = of(tid) else { return false };
+    let Some(numbers) = node.numbers() else { return false };
     let current = node.current();
-    u32::from(numbers.running > current && (numbers.asked_by == 0 || numbers.asked_by > current))
+    numbers.running > current && (numbers.asked_by == 0 || numbers.asked_by > current)
 }

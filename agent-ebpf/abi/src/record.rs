@@ -216,6 +216,11 @@ impl Trail {
         }
     }
 
+    /// It stands for a response that came on the same connection before.
+    pub const fn is_reuse(self) -> bool {
+        matches!(self, Self::Reuse | Self::ReuseAtOnce)
+    }
+
     pub const fn is_spawned(self) -> bool {
         matches!(self, Self::Spawned | Self::SpawnedByTask)
     }

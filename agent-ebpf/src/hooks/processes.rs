@@ -6,7 +6,7 @@ use aya_ebpf::programs::RawTracePointContext;
 
 use crate::context::{self, Context};
 use crate::process::{self, Thread};
-use crate::{call, carrier, jobs, kernel, ring};
+use crate::{call, carrier, jobs, kernel, ring, turns};
 
 /// `sched_process_fork(parent, child)`, in the parent. A child that is a thread has the parent's tgid.
 #[raw_tracepoint(tracepoint = "sched_process_fork")]
@@ -38,6 +38,7 @@ pub fn process_fork(ctx: RawTracePointContext) -> i32 {
 pub fn process_exec(_: RawTracePointContext) -> i32 {
     let thread = Thread::current();
     carrier::forget(Context::thread(thread));
+    turns::forget(thread);
     process::drop_traits(thread.tgid);
     emit_header(RecordKind::ProcessExecuted, thread);
     0
@@ -54,6 +55,7 @@ pub fn process_exit(_: RawTracePointContext) -> i32 {
         carrier::forget(Context::thread(thread));
         call::forget(thread.tid);
         jobs::forget(thread);
+        turns::forget(thread);
     }
     if kernel::is_last_thread() {
         ended(thread);

@@ -86,8 +86,7 @@ impl Engine {
             (Err(_), Carried::Open { id, .. }) => Some(id),
             (Err(_), _) => None,
         };
-        if let (Err(_), Trail::Reuse | Trail::ReuseAtOnce, Carried::Open { id, .. }) =
-            (exchange.parent, exchange.origin.trail, carried)
+        if let (Err(_), true, Carried::Open { id, .. }) = (exchange.parent, exchange.origin.trail.is_reuse(), carried)
             && let Some(doubted) = self.exchanges.get_mut(id)
         {
             doubted.reuse_doubted = true;
@@ -122,7 +121,7 @@ impl Engine {
     /// one.
     fn by_trail(&self, call: &Exchange, carried: Carried) -> (Trail, Carried) {
         let Origin { trail, at, .. } = call.origin;
-        if !matches!(trail, Trail::Reuse | Trail::ReuseAtOnce) {
+        if !trail.is_reuse() {
             return (trail, carried);
         }
         if let Carried::Open { id, .. } = carried

@@ -38,17 +38,17 @@ impl Engine {
         let Some(link) = self.links.get_mut(&connection) else { return };
         let before = core::mem::replace(&mut link.resumes, Resumes::Nobody);
         let tgid = link.connection.tgid;
-        if before == Resumes::Strangers
-            && let Some(process) = self.processes.get_mut(&tgid)
-        {
-            process.resumes_strangers.end(at);
-        }
+        self.strangers_end(before, tgid, at);
     }
 
     /// The connection is gone.
     pub(super) fn resumes_no_strangers(&mut self, link: &Link, at: u64) {
-        if link.resumes == Resumes::Strangers
-            && let Some(process) = self.processes.get_mut(&link.connection.tgid)
+        self.strangers_end(link.resumes, link.connection.tgid, at);
+    }
+
+    fn strangers_end(&mut self, resumes: Resumes, tgid: u32, at: u64) {
+        if resumes == Resumes::Strangers
+            && let Some(process) = self.processes.get_mut(&tgid)
         {
             process.resumes_strangers.end(at);
         }

@@ -1,6 +1,6 @@
 //! Execution contexts: the finest thing that a runtime shows to be working on something.
 //!
-//! A goroutine, a CPython `Context`, else a thread. Finding one reads memory of the process; everything read is checked,
+//! A goroutine, a CPython `Context`, a greenlet, else a thread. Finding one reads memory of the process; everything read is checked,
 //! so that a layout that we do not know gives a thread, never somebody else's context.
 
 use autospan_abi::limits::RUNTIMES_MAX;
@@ -35,7 +35,7 @@ impl Context {
         Self { id: u64::from(thread.tid), tgid: thread.tgid, kind: THREAD }
     }
 
-    /// A goroutine by its g, a CPython `Context` by its address.
+    /// A goroutine by its g, a CPython `Context` by its address, a greenlet by [`first_chunk`].
     #[inline(always)]
     pub(crate) fn task(tgid: u32, address: u64) -> Self {
         Self { id: address, tgid, kind: TASK }
@@ -80,7 +80,7 @@ impl Context {
     /// A CPython `Context`.
     #[inline(always)]
     pub(crate) fn is_python(self) -> bool {
-        self.is_task() && process::has(self.tgid, TRAIT_PYTHON)
+        self.is_task() && self.id & GREENLET == 0 && process::has(self.tgid, TRAIT_PYTHON)
     }
 
     /// Of a task: where its object is.
@@ -112,11 +112,11 @@ const KEYS_MAX: u32 = 32;
 /// Offset of `ob_type` in a `PyObject`.
 const OBJECT_TYPE: u64 = 8;
 
-/// Address of the `Context` that the current thread of a CPython has entered; 0: none, or not known. The one that a thread
-/// gets by itself, sooner or later, is no more than the thread.
+/// Address of the `Context` that the current thread of a CPython has entered, else its greenlet; 0: neither, or not known.
+/// The context that a thread or a greenlet gets by itself, sooner or later, is no more than that.
 #[inline(never)]
 fn python_context(tgid: u32) -> u64 {
-    // SAFETY: the agent writes an entry once per process.
+    // SAFETY: the agent writes an entry anew only when it knows more.
     let Some(runtime) = (unsafe { PYTHONS.get(tgid) }) else { return 0 };
     let Some(base) = kernel::thread_pointer() else { return 0 };
     let Some(slot) = state_slot(runtime, base) else { return 0 };
@@ -126,7 +126,50 @@ fn python_context(tgid: u32) -> u64 {
     }
     let context = read_user(state + u64::from(runtime.context)).unwrap_or(0);
     let entered = is_context(runtime, context) && read_user(context + u64::from(runtime.entered)) == Some(1_u32);
-    if entered { context } else { 0 }
+    match (entered, runtime.datastack) {
+        (true, _) => context,
+        (false, 0) => 0,
+        (false, datastack) => first_chunk(state + u64::from(datastack)),
+    }
+}
+
+/// In the id of a greenlet: addresses of objects are even.
+const GREENLET: u64 = 1;
+/// Of a greenlet's Python stack: more than 300 frames.
+const CHUNKS_MAX: u32 = 8;
+const CHUNK_BYTES_MIN: u64 = 16 << 10;
+const CHUNK_BYTES_MAX: u64 = 1 << 30;
+const PAGE_BYTES: u64 = 4096;
+
+/// The current greenlet, by the first chunk of its Python stack, which it has for itself from its first frame to its end;
+/// 0: that is not what it looks like. `place`: address of the pointer to the last chunk.
+#[inline(always)]
+fn first_chunk(place: u64) -> u64 {
+    let mut chunk = read_user::<u64>(place).unwrap_or(0);
+    for _ in 0..CHUNKS_MAX {
+        // The chunk before it, and its bytes.
+        let [previous, bytes] = read_user::<[u64; 2]>(chunk).unwrap_or([0, 0]);
+        let is_chunk = (chunk | bytes) % PAGE_BYTES == 0 && (CHUNK_BYTES_MIN..CHUNK_BYTES_MAX).contains(&bytes);
+        if !is_chunk {
+            return 0;
+        }
+        if previous == 0 {
+            return chunk | GREENLET;
+        }
+        chunk = previous;
+    }
+    0
+}
+
+/// The process mapped memory. A greenlet that begins there is another than any that had its stack there before.
+#[inline(always)]
+pub(crate) fn mapped(thread: Thread, address: u64) -> Option<Context> {
+    if !process::has(thread.tgid, TRAIT_PYTHON) {
+        return None;
+    }
+    // SAFETY: the agent writes an entry anew only when it knows more.
+    let has_greenlets = unsafe { PYTHONS.get(thread.tgid) }.is_some_and(|runtime| runtime.datastack != 0);
+    has_greenlets.then(|| Context::task(thread.tgid, address | GREENLET))
 }
 
 /// Where the thread's storage holds its `PyThreadState *`.
@@ -152,7 +195,7 @@ fn is_context(runtime: &PythonRuntime, object: u64) -> bool {
 /// The context in which the first callback of an asyncio future will run; 0: none.
 #[inline(always)]
 pub(crate) fn of_future(tgid: u32, future: u64) -> u64 {
-    // SAFETY: the agent writes an entry once per process.
+    // SAFETY: the agent writes an entry anew only when it knows more.
     let Some(runtime) = (unsafe { PYTHONS.get(tgid) }) else { return 0 };
     let context = read_user(future + u64::from(runtime.future_context)).unwrap_or(0);
     if is_context(runtime, context) { context } else { 0 }

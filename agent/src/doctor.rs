@@ -99,7 +99,7 @@ fn push_service(text: &mut String, pid: u32, identity: &Identity, listeners: &[L
         } else {
             format!("in the clear and inside TLS ({})", tls.read.join(", "))
         },
-        tasks(pid, libraries).filter(|_| !identity.runtime.has_greenlets).unwrap_or_else(|| parents(identity))
+        tasks(pid, identity, libraries).unwrap_or_else(|| parents(identity))
     );
     for loss in &tls.lost {
         let _ = writeln!(text, "          not traced: TLS connections: {loss}");
@@ -120,7 +120,7 @@ fn places(listeners: &[Listener]) -> String {
 }
 
 /// How outgoing calls find the request that they were made for, where the process shows more than its threads.
-fn tasks(pid: u32, libraries: &Libraries) -> Option<&'static str> {
+fn tasks(pid: u32, identity: &Identity, libraries: &Libraries) -> Option<&'static str> {
     let has = |program| {
         let probes = libraries.of(pid).flat_map(|recognised| &recognised.probes);
         probes.into_iter().any(|probe| probe.program == program)
@@ -129,17 +129,20 @@ fn tasks(pid: u32, libraries: &Libraries) -> Option<&'static str> {
         Some("calls by the goroutine of their request")
     } else if has(ProbeProgram::TurnEnded) || has(ProbeProgram::NodeChecks) {
         Some("calls by the turn of the event loop that reads their request")
-    } else if libraries.python(pid).is_some() {
-        Some("calls by the thread or the asyncio context of their request")
     } else {
-        None
+        let python = libraries.python(pid)?;
+        match (identity.runtime.has_greenlets, python.datastack) {
+            (false, _) => Some("calls by the thread or the asyncio context of their request"),
+            (true, 1..) => Some("calls by the greenlet of their request"),
+            (true, 0) => None,
+        }
     }
 }
 
 /// How they do elsewhere.
 fn parents(identity: &Identity) -> &'static str {
     if identity.runtime.has_greenlets {
-        return "calls have a parent where one request was in flight: greenlets share threads, and are not told apart";
+        return "calls have a parent where one request was in flight: greenlets share threads, and this version's are not told apart";
     }
     match identity.runtime.threads() {
         Threads::Owned => "calls by the thread of their request",

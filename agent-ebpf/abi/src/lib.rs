@@ -25,4 +25,4 @@ pub use record::{
 pub use runtime::{DequeHead, PythonRuntime};
 
 /// Version of everything in this crate.
-pub const ABI_VERSION: u32 = 5;
+pub const ABI_VERSION: u32 = 6;

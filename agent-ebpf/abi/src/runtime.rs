@@ -28,8 +28,12 @@ pub struct PythonRuntime {
     pub future_context: u32,
     /// Offset in a `Context` of `ctx_entered` (4 bytes): 0 in the one that a thread has by itself, which nobody entered.
     pub entered: u32,
+    /// Offset in `PyThreadState` of `datastack_chunk`, by whose first chunk greenlets are told apart. 0: nothing switches
+    /// between them, or their stacks cannot be found.
+    pub datastack: u32,
+    pub pad: u32,
 }
-const _: () = assert!(size_of::<PythonRuntime>() == 48);
+const _: () = assert!(size_of::<PythonRuntime>() == 56);
 
 /// Start of a `dequeobject` of CPython 3.8 to 3.14, behind the head of the object (`Modules/_collectionsmodule.c`).
 #[repr(C)]

@@ -1,4 +1,4 @@
-//! Libraries are loaded: a file is mapped executable.
+//! Libraries are loaded: a file is mapped executable. Greenlets begin: their stacks are mapped.
 
 use autospan_abi::limits::MAPPINGS_MAX;
 use autospan_abi::{RecordHeader, RecordKind};
@@ -7,7 +7,7 @@ use aya_ebpf::maps::LruHashMap;
 use aya_ebpf::programs::TracePointContext;
 
 use super::{argument, result};
-use crate::{process, ring};
+use crate::{carrier, context, process, ring};
 
 /// Threads that are mapping a file executable.
 #[map]
@@ -31,6 +31,9 @@ pub fn enter_mmap(ctx: TracePointContext) -> u32 {
 #[tracepoint]
 pub fn exit_mmap(ctx: TracePointContext) -> u32 {
     let Some(thread) = process::current_target() else { return 0 };
+    if let Some(former) = context::mapped(thread, result(&ctx) as u64) {
+        carrier::forget(former);
+    }
     // Addresses of user space are no errors, and errors are negative.
     if MAPPINGS.remove(thread.tid).is_ok() && result(&ctx) > 0 {
         ring::emit_now(ring::header(RecordKind::CodeMapped, size_of::<RecordHeader>() as u32, thread));

@@ -129,7 +129,10 @@ impl Libraries {
         self.of(pid).any(|recognised| matches!(recognised.python, Some(Ok(_)))).then_some(())?;
         let mappings = maps::read(pid);
         let libc = if mappings.iter().any(Mapping::is_musl) { Libc::Musl } else { Libc::Glibc };
-        mappings.iter().find_map(|mapping| python(mapping.key)?.runtime(mapping.start, mapping.offset, libc))
+        let has_greenlets = mappings.iter().any(Mapping::is_gevent);
+        let runtime =
+            |mapping: &Mapping| python(mapping.key)?.runtime(mapping.start, mapping.offset, libc, has_greenlets);
+        mappings.iter().find_map(runtime)
     }
 
     /// A file of a process with probes for single processes, and a way to it.

@@ -1,6 +1,7 @@
 //! The executable files that a process maps, from `/proc/<pid>/maps`.
 
 use super::libraries::FileId;
+use crate::process::runtime::is_gevent;
 use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, statfs};
 use std::collections::HashSet;
 use std::fs::{self, File, Metadata};
@@ -87,6 +88,10 @@ impl Mapping {
     pub(super) fn is_musl(&self) -> bool {
         let name = self.path.file_name().unwrap_or_default().as_bytes();
         name.starts_with(b"ld-musl-") || name.starts_with(b"libc.musl-")
+    }
+
+    pub(super) fn is_gevent(&self) -> bool {
+        is_gevent(&self.path)
     }
 
     /// A path to the mapped file, whatever is at its own path now.

@@ -5,9 +5,11 @@ use super::snapshot::Snapshot;
 use crate::elf::{Elf, Source};
 use autospan_core::fact::Threads;
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::ops::ControlFlow::{Break, Continue};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 /// Files remembered.
 const FILES_MAX: usize = 4_096;
@@ -171,9 +173,14 @@ pub fn has_greenlets(process: &Snapshot) -> bool {
 }
 
 fn maps_gevent(maps: &str) -> bool {
-    maps.lines()
-        .filter_map(|line| line.rsplit_once('/'))
-        .any(|(folder, file)| folder.ends_with("/gevent") && file.starts_with("_gevent_c"))
+    maps.lines().filter_map(|line| line.find('/').map(|at| &line[at..])).any(|path| is_gevent(Path::new(path)))
+}
+
+/// Whether a file is one of gevent's modules that switch between greenlets.
+pub fn is_gevent(path: &Path) -> bool {
+    let folder = path.parent().and_then(Path::file_name);
+    let file = path.file_name().unwrap_or_default();
+    folder == Some(OsStr::new("gevent")) && file.as_encoded_bytes().starts_with(b"_gevent_c")
 }
 
 /// Runtimes that live in a shared library: an embedding program, or a launcher.

@@ -3,8 +3,10 @@
 
 use crate::kernel::Kernel;
 use crate::probe::{Libraries, ProbeChange, ProbeFamily, ProbeProgram};
+use autospan_abi::PythonRuntime;
 use autospan_abi::process::{TRAIT_GO, TRAIT_JOBS, TRAIT_TLS, TRAIT_TURNS, TRAIT_UVLOOP};
-use std::collections::BTreeSet;
+
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 /// Losses remembered as reported.
@@ -19,7 +21,7 @@ pub(super) struct Probing {
     /// Losses that were reported.
     reported: BTreeSet<String>,
     /// Processes whose CPython the kernel programs know.
-    pythons: BTreeSet<u32>,
+    pythons: HashMap<u32, PythonRuntime>,
     /// Processes whose deques are watched.
     jobs: BTreeSet<u32>,
 }
@@ -39,17 +41,20 @@ impl Probing {
         if traits != 0 {
             kernel.add_traits(pid, traits);
         }
-        if !self.pythons.contains(&pid)
-            && kernel.has_probes(ProbeFamily::PyContexts)
-            && let Some(runtime) = self.libraries.python(pid)
-            && kernel.set_python(pid, runtime)
-        {
-            self.pythons.insert(pid);
-            // What the first requests do is seen as well. The engine tells if it was for nothing.
-            if has_threads(pid, POOL_THREADS_MIN) {
-                self.watch_jobs(kernel, pid, true);
-            }
+        if kernel.has_probes(ProbeFamily::PyContexts) {
+            self.look_for_python(kernel, pid);
         }
+    }
+
+    /// It may be another one by now: with greenlets.
+    fn look_for_python(&mut self, kernel: &mut Kernel, pid: u32) {
+        let Some(runtime) = self.libraries.python(pid) else { return };
+        if self.pythons.get(&pid) == Some(&runtime) || !kernel.set_python(pid, runtime) {
+            return;
+        }
+        self.pythons.insert(pid, runtime);
+        // What the first requests do is seen as well. The engine tells if it was for nothing.
+        self.watch_jobs(kernel, pid, has_threads(pid, POOL_THREADS_MIN));
     }
 
     /// What is true of the process, as far as probes that are attached show it.
@@ -62,7 +67,9 @@ impl Probing {
 
     /// Whether to see how the threads of a process leave work for one another in memory.
     pub(super) fn watch_jobs(&mut self, kernel: &mut Kernel, pid: u32, watch: bool) {
-        if !watch {
+        // Greenlets share the threads that are told apart.
+        let has_greenlets = self.pythons.get(&pid).is_some_and(|runtime| runtime.datastack != 0);
+        if !watch || has_greenlets {
             if self.jobs.remove(&pid) {
                 kernel.remove_traits(pid, TRAIT_JOBS);
                 kernel.detach_probes_of(pid);
@@ -72,7 +79,7 @@ impl Probing {
         }
         if !kernel.has_probes(ProbeFamily::PyDeques)
             || !kernel.is_target(pid)
-            || !self.pythons.contains(&pid)
+            || !self.pythons.contains_key(&pid)
             || self.jobs.contains(&pid)
         {
             return;

@@ -15,17 +15,20 @@ pub(super) struct Layout {
     /// Offsets in `PyThreadState`.
     pub(super) thread_id: u32,
     pub(super) context: u32,
+    /// The chunks of a thread's Python stack, the last one first, which greenlets take along; 0: there are none, or a greenlet
+    /// may begin in one that another left behind.
+    pub(super) datastack: u32,
 }
 
 const LAYOUTS: [Layout; 8] = [
-    Layout { minor: 8, key: Some(0x570), thread_id: 176, context: 240 },
-    Layout { minor: 9, key: Some(0x248), thread_id: 176, context: 240 },
-    Layout { minor: 10, key: Some(0x248), thread_id: 176, context: 240 },
-    Layout { minor: 11, key: Some(0x250), thread_id: 152, context: 224 },
-    Layout { minor: 12, key: Some(0x608), thread_id: 136, context: 208 },
-    Layout { minor: 13, key: Some(0x870), thread_id: 152, context: 208 },
-    Layout { minor: 14, key: Some(0x920), thread_id: 152, context: 208 },
-    Layout { minor: 15, key: None, thread_id: 176, context: 232 },
+    Layout { minor: 8, key: Some(0x570), thread_id: 176, context: 240, datastack: 0 },
+    Layout { minor: 9, key: Some(0x248), thread_id: 176, context: 240, datastack: 0 },
+    Layout { minor: 10, key: Some(0x248), thread_id: 176, context: 240, datastack: 0 },
+    Layout { minor: 11, key: Some(0x250), thread_id: 152, context: 224, datastack: 296 },
+    Layout { minor: 12, key: Some(0x608), thread_id: 136, context: 208, datastack: 232 },
+    Layout { minor: 13, key: Some(0x870), thread_id: 152, context: 208, datastack: 232 },
+    Layout { minor: 14, key: Some(0x920), thread_id: 152, context: 208, datastack: 232 },
+    Layout { minor: 15, key: None, thread_id: 176, context: 232, datastack: 0 },
 ];
 
 /// Offset of `fut_context0` in `FutureObj`, of all versions: behind the object's head, the loop and the callback.

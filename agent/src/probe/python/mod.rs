@@ -205,8 +205,8 @@ fn takes_what_is_expected(method: &Method, program: ProbeProgram) -> bool {
 
 impl Python {
     /// What the kernel programs must know of a process where the code at `offset` of this file is mapped at `start`.
-    /// `None` where no segment of code begins there.
-    pub fn runtime(&self, start: u64, offset: u64, libc: Libc) -> Option<PythonRuntime> {
+    /// `has_greenlets`: something in it switches between them. `None` where no segment of code begins there.
+    pub fn runtime(&self, start: u64, offset: u64, libc: Libc, has_greenlets: bool) -> Option<PythonRuntime> {
         let code = self.code.iter().find(|code| code.offset == offset)?;
         let bias = start.wrapping_sub(code.address);
         let (state_key, state_tls) = match self.state {
@@ -227,6 +227,8 @@ impl Python {
             specific_entry,
             future_context: layout::FUTURE_CONTEXT,
             entered: layout::CONTEXT_ENTERED,
+            datastack: if has_greenlets { self.layout.datastack } else { 0 },
+            pad: 0,
         })
     }
 }

@@ -180,7 +180,7 @@ fn told(image: &Image) -> String {
     match recognise(image.build().as_slice()).python {
         Some(Ok(python)) => {
             let Some(Code { offset, address }) = python.code.first().copied() else { return "no code".to_owned() };
-            let runtime = python.runtime(address, offset, Libc::Glibc).expect("its first segment");
+            let runtime = python.runtime(address, offset, Libc::Glibc, false).expect("its first segment");
             let state = runtime.state_key.saturating_sub(CODE_BASE + CODE_OFFSET + RUNTIME_AT);
             format!("{}: {state:#x} {}", python.version, runtime.state_tls)
         }
@@ -267,10 +267,10 @@ fn thread_local_states() {
 fn where_a_process_has_it() {
     let recognised = recognise(interpreter(V3_11, &NO_CODE).build().as_slice());
     let Some(Ok(python)) = recognised.python else { panic!("{:?}", recognised.python) };
-    let runtime = python.runtime(0x7f00_0000_0000, 0, Libc::Glibc).expect("the code is there");
+    let runtime = python.runtime(0x7f00_0000_0000, 0, Libc::Glibc, false).expect("the code is there");
     assert_eq!(runtime.context_type, 0x7f00_0000_0000 + CODE_OFFSET + CONTEXT_TYPE_AT);
     assert_eq!((runtime.specific, runtime.specific_entry), (0x310, 16));
-    let musl = python.runtime(CODE_BASE, 0, Libc::Musl).expect("the code is there");
+    let musl = python.runtime(CODE_BASE, 0, Libc::Musl, false).expect("the code is there");
     assert_eq!((musl.specific, musl.specific_entry), (0x80, 8));
-    assert_eq!(python.runtime(CODE_BASE, PAGE, Libc::Glibc), None, "no code there");
+    assert_eq!(python.runtime(CODE_BASE, PAGE, Libc::Glibc, false), None, "no code there");
 }

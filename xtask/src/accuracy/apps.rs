@@ -60,6 +60,11 @@ const fn node(name: &'static str, command: &'static str, environment: Environmen
     App { runtime: "Node", folder, modes: NODE, ..python(name, command, environment) }
 }
 
+/// A release of Node that Debian has not.
+const fn newer_node(runtime: &'static str, name: &'static str, command: &'static str, client: Environment) -> App {
+    App { runtime, ..node(name, command, client) }
+}
+
 const fn go(name: &'static str, runtime: &'static str, command: &'static str) -> App {
     App { traps: true, ..native(name, runtime, command, &[]) }
 }
@@ -138,6 +143,30 @@ pub(super) const ALL: &[App] = &[
     node("Node http, fetch", "node http_app.js", &[("CLIENT", "fetch")]),
     node("Express, Agent", "node express_app.js", &[("CLIENT", "agent")]),
     node("Fastify, undici", "node fastify_app.js", &[("CLIENT", "undici")]),
+    newer_node(
+        "Node 22",
+        "Node http, fetch",
+        "@RIG@/node/node_modules/node22/bin/node http_app.js",
+        &[("CLIENT", "fetch")],
+    ),
+    newer_node(
+        "Node 24",
+        "Node http, fetch",
+        "@RIG@/node/node_modules/node24/bin/node http_app.js",
+        &[("CLIENT", "fetch")],
+    ),
+    newer_node(
+        "Node 24",
+        "Fastify, undici",
+        "@RIG@/node/node_modules/node24/bin/node fastify_app.js",
+        &[("CLIENT", "undici")],
+    ),
+    newer_node(
+        "Node 26",
+        "Node http, fetch",
+        "@RIG@/node/node_modules/node26/bin/node http_app.js",
+        &[("CLIENT", "fetch")],
+    ),
     go("net/http", "Go 1.27", "@RIG@/go/1.27/server"),
     go("net/http", "Go 1.27, stripped", "@RIG@/go/1.27-stripped/server"),
     go("net/http", "Go 1.21", "@RIG@/go/1.21/server"),

@@ -115,7 +115,7 @@ impl App {
             }
             Self::NodeHttp => node("node/node_http.js"),
             Self::Express => node("node/express_app.js"),
-            Self::Go => Ok(Command::new(paths::installed("go/go_app")?)),
+            Self::Go => Ok(Command::new(paths::installed("go-app/go_app")?)),
             Self::GoBuild(build) => Ok(Command::new(paths::installed(&build.path())?)),
             Self::Hypercorn => {
                 let mut command = Command::new(paths::installed("h2-venv/bin/hypercorn")?);

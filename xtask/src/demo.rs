@@ -24,7 +24,7 @@ pub(crate) struct Args {
 const PACE: Duration = Duration::from_millis(600);
 
 pub(crate) fn demo(args: &Args) -> Result<()> {
-    setup::install(&setup::Args::default())?;
+    setup::install_for_demo()?;
     run(cargo().args(["build", "--release", "--package", "autospan", "--locked"]))?;
     let shop = Shop::open()?;
     println!("nginx → Flask → Express → Go at {}, FastAPI at {}", shop.front.address, shop.stock.address);

@@ -24,10 +24,17 @@ pub(crate) fn install_for_tests(args: &Args) -> Result<()> {
     cpython::install()
 }
 
-pub(crate) fn install(args: &Args) -> Result<()> {
-    debian_packages(PACKAGES)?;
+/// What the demo needs: somebody who sees this for the first time waits for it.
+pub(crate) fn install_for_demo() -> Result<()> {
+    debian_packages(DEMO_PACKAGES)?;
     python("venv", &python3(), "tests/apps/requirements.txt")?;
     node("node", "tests/apps/node", &NODE_SOURCES)?;
+    go_app()
+}
+
+pub(crate) fn install(args: &Args) -> Result<()> {
+    debian_packages(PACKAGES)?;
+    install_for_demo()?;
     go()?;
     http2()?;
     if args.zero_code {
@@ -43,20 +50,24 @@ struct Package {
     present: fn() -> bool,
 }
 
-const PACKAGES: &[Package] = &[
+const DEMO_PACKAGES: &[Package] = &[
     Package { name: "ca-certificates", present: || Path::new("/etc/ssl/certs/ca-certificates.crt").exists() },
+    Package { name: "nginx-light", present: || find("nginx").is_some() },
+    Package { name: "nodejs", present: || find("node").is_some() },
+    Package { name: "npm", present: || find("npm").is_some() },
+    Package { name: "python3", present: || find("python3").is_some() },
+    Package { name: "python3-venv", present: || python3_can("import ensurepip") },
+];
+
+/// Beside those.
+const PACKAGES: &[Package] = &[
     Package { name: "curl", present: || find("curl").is_some() },
     Package { name: "gnutls-bin", present: || find("gnutls-cli").is_some() },
     Package { name: "iproute2", present: || find("ip").is_some() },
     Package { name: "nghttp2-client", present: || find("h2load").is_some() },
-    Package { name: "nginx-light", present: || find("nginx").is_some() },
-    Package { name: "nodejs", present: || find("node").is_some() },
-    Package { name: "npm", present: || find("npm").is_some() },
     Package { name: "openssl", present: || find("openssl").is_some() },
     Package { name: "postgresql", present: has_postgresql },
-    Package { name: "python3", present: || find("python3").is_some() },
     Package { name: "python3-pycurl", present: || python3_can("import pycurl") },
-    Package { name: "python3-venv", present: || python3_can("import ensurepip") },
     Package { name: "util-linux", present: || find("setpriv").is_some() },
     Package { name: "wrk", present: || find("wrk").is_some() },
 ];
@@ -164,14 +175,28 @@ const GO_PIE: &[&str] = &["1.21", GO_NEWEST];
 const GO_STRIP: &str = "-ldflags=-s -w";
 const GO_PIE_FLAG: &str = "-buildmode=pie";
 
+const GO_FOLDER: &str = "tests/apps/go";
+
+/// The Go service by the newest toolchain.
+fn go_app() -> Result<()> {
+    let folder = root().join(GO_FOLDER);
+    Part::new("go-app").install(&fs::read_to_string(folder.join("main.go"))?, |directory| {
+        go_build(&newest_go(), &folder, &[], &directory.join("go_app"), ".")
+    })
+}
+
+/// Of the virtual environment.
+fn newest_go() -> PathBuf {
+    target().join("rig/venv/bin/go")
+}
+
 /// The Go service by each toolchain, plain and stripped, position-independent or not.
 fn go() -> Result<()> {
-    let newest = target().join("rig/venv/bin/go");
-    let mut toolchains = vec![(GO_NEWEST, newest)];
+    let mut toolchains = vec![(GO_NEWEST, newest_go())];
     for (name, release) in GO_OTHERS {
         toolchains.push((name, go_toolchain(name, release)?));
     }
-    let folder = root().join("tests/apps/go");
+    let folder = root().join(GO_FOLDER);
     let pins = format!("{GO_OTHERS:?} {}", fs::read_to_string(folder.join("main.go"))?);
     Part::new("go").install(&pins, |directory| {
         for (version, compiler) in &toolchains {
@@ -182,7 +207,7 @@ fn go() -> Result<()> {
                 go_build(compiler, &folder, flags, &executable, ".")?;
             }
         }
-        Ok(fs::copy(directory.join(GO_NEWEST).join("plain/go_app"), directory.join("go_app")).map(drop)?)
+        Ok(())
     })
 }
 
@@ -199,13 +224,11 @@ fn http2() -> Result<()> {
     node("h2-node", "tests/apps/h2", &NODE_HTTP2_SOURCES)?;
     let folder = root().join("tests/apps/h2");
     Part::new("h2-go").install(&fs::read_to_string(folder.join("main.go"))?, |directory| {
-        let newest = target().join("rig/venv/bin/go");
-        go_build(&newest, &folder, &[], &directory.join("http_app"), ".")
+        go_build(&newest_go(), &folder, &[], &directory.join("http_app"), ".")
     })?;
     let folder = root().join("tests/apps/streams");
     Part::new("streams").install(&fs::read_to_string(folder.join("main.go"))?, |directory| {
-        let newest = target().join("rig/venv/bin/go");
-        go_build(&newest, &folder, &[], &directory.join("streams_app"), ".")
+        go_build(&newest_go(), &folder, &[], &directory.join("streams_app"), ".")
     })
 }
 

@@ -26,11 +26,12 @@ pub enum Http2Library {
     GrpcThreads,
     GrpcAsyncio,
     GrpcNode,
+    GrpcGo,
 }
 
 impl Http2Library {
     pub const HTTP: [Self; 3] = [Self::Httpx, Self::Node, Self::Go];
-    pub const GRPC: [Self; 3] = [Self::GrpcThreads, Self::GrpcAsyncio, Self::GrpcNode];
+    pub const GRPC: [Self; 4] = [Self::GrpcThreads, Self::GrpcAsyncio, Self::GrpcNode, Self::GrpcGo];
 
     fn command(self) -> Result<Command> {
         let (program, first) = match self {
@@ -38,6 +39,7 @@ impl Http2Library {
             Self::Node => ("node".into(), Some("h2-node/http_client.js")),
             Self::GrpcNode => ("node".into(), Some("h2-node/grpc_client.js")),
             Self::Go => (paths::installed("h2-go/http_app")?, None),
+            Self::GrpcGo => (paths::installed("grpc-go/grpc_app")?, None),
         };
         let mut command = Command::new(program);
         command.args(first.map(paths::installed).transpose()?);
@@ -45,7 +47,7 @@ impl Http2Library {
             Self::Httpx => command.arg(paths::app("h2/http_client.py")),
             Self::GrpcThreads => command.arg(paths::app("h2/grpc_client.py")),
             Self::GrpcAsyncio => command.arg(paths::app("h2/grpc_client.py")).arg("asyncio"),
-            Self::Go => command.arg("call"),
+            Self::Go | Self::GrpcGo => command.arg("call"),
             Self::Node | Self::GrpcNode => &mut command,
         };
         Ok(command)

@@ -40,6 +40,8 @@ pub enum App {
     GrpcAsyncio,
     /// gRPC by `@grpc/grpc-js`.
     GrpcNode,
+    /// gRPC by grpc-go, as Debian has it.
+    GrpcGo,
 }
 
 /// How an executable of the Go service was built.
@@ -91,7 +93,7 @@ impl App {
             Self::Express => "express_app",
             Self::Go | Self::GoBuild(_) => "go_app",
             Self::NodeHttp2 | Self::GoHttp2 => "http_app",
-            Self::GrpcThreads | Self::GrpcAsyncio | Self::GrpcNode => "grpc_app",
+            Self::GrpcThreads | Self::GrpcAsyncio | Self::GrpcNode | Self::GrpcGo => "grpc_app",
         }
     }
 
@@ -133,6 +135,7 @@ impl App {
                 Ok(command)
             }
             Self::GrpcNode => node("h2-node/grpc_app.js"),
+            Self::GrpcGo => Ok(Command::new(paths::installed("grpc-go/grpc_app")?)),
         }
     }
 

@@ -63,6 +63,7 @@ const DEMO_PACKAGES: &[Package] = &[
 const PACKAGES: &[Package] = &[
     Package { name: "curl", present: || find("curl").is_some() },
     Package { name: "gnutls-bin", present: || find("gnutls-cli").is_some() },
+    Package { name: "golang-google-grpc-dev", present: || Path::new(DEBIAN_GRPC_VERSION).exists() },
     Package { name: "iproute2", present: || find("ip").is_some() },
     Package { name: "nghttp2-client", present: || find("h2load").is_some() },
     Package { name: "openssl", present: || find("openssl").is_some() },
@@ -229,6 +230,24 @@ fn http2() -> Result<()> {
     let folder = root().join("tests/apps/streams");
     Part::new("streams").install(&fs::read_to_string(folder.join("main.go"))?, |directory| {
         go_build(&newest_go(), &folder, &[], &directory.join("streams_app"), ".")
+    })?;
+    grpc_go()
+}
+
+/// Where Debian's packages have Go's libraries, in the layout of GOPATH.
+const DEBIAN_GO: &str = "/usr/share/gocode";
+const DEBIAN_GRPC_VERSION: &str = "/usr/share/gocode/src/google.golang.org/grpc/version.go";
+const GRPC_GO_SOURCES: [&str; 4] = ["main.go", "echo.go", "items.go", "call.go"];
+
+/// grpc-go is a module, and modules come from a server of their own: Debian's source of it needs none.
+fn grpc_go() -> Result<()> {
+    let folder = root().join("tests/apps/grpc-go");
+    let sources = GRPC_GO_SOURCES.iter().map(|file| folder.join(file)).chain([DEBIAN_GRPC_VERSION.into()]);
+    let pins = sources.map(fs::read_to_string).collect::<Result<String, _>>()?;
+    Part::new("grpc-go").install(&pins, |directory| {
+        let mut build = go_command(&newest_go(), &[], &directory.join("grpc_app"));
+        build.arg(".").current_dir(&folder).env("GO111MODULE", "off").env("GOPATH", DEBIAN_GO);
+        run(build.env("GOFLAGS", ""))
     })
 }
 
@@ -245,11 +264,17 @@ fn go_toolchain(name: &str, release: &str) -> Result<PathBuf> {
 }
 
 fn go_build(compiler: &Path, module: &Path, flags: &[&str], output: &Path, packages: &str) -> Result<()> {
+    let mut build = go_command(compiler, flags, output);
+    run(build.arg(packages).current_dir(module).env("GOFLAGS", "-mod=mod"))
+}
+
+fn go_command(compiler: &Path, flags: &[&str], output: &Path) -> Command {
     let mut build = Command::new(compiler);
-    build.args(["build", "-trimpath"]).args(flags).arg("-o").arg(output).arg(packages).current_dir(module);
+    build.args(["build", "-trimpath"]).args(flags).arg("-o").arg(output);
     build.env("GOCACHE", target().join("rig/go-cache")).env("CGO_ENABLED", "0");
-    // Nothing beyond the standard library and this very toolchain.
-    run(build.env("GOPROXY", "off").env("GOTOOLCHAIN", "local").env("GOFLAGS", "-mod=mod"))
+    // Nothing beyond what is on this machine, and this very toolchain.
+    build.env("GOPROXY", "off").env("GOTOOLCHAIN", "local");
+    build
 }
 
 /// A folder below target/rig, and what it was made from.

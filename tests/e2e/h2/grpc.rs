@@ -146,6 +146,12 @@ fn node() -> Result<()> {
     by_all(App::GrpcNode)
 }
 
+#[test]
+fn go() -> Result<()> {
+    needs_root!();
+    by_all(App::GrpcGo)
+}
+
 /// Metadata of a client that is not traced leads the trace through three services, each in another language.
 #[test]
 fn a_trace_goes_on_from_metadata() -> Result<()> {

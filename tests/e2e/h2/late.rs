@@ -146,6 +146,12 @@ fn grpc_python_to_node() -> Result<()> {
 }
 
 #[test]
+fn grpc_go_to_go() -> Result<()> {
+    needs_root!();
+    grpc(App::GrpcGo, Http2Library::GrpcGo)
+}
+
+#[test]
 fn grpc_node_to_python() -> Result<()> {
     needs_root!();
     grpc(App::GrpcAsyncio, Http2Library::GrpcNode)

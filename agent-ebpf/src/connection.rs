@@ -4,7 +4,7 @@
 //! costs a counter, not a mixed-up stream.
 
 use autospan_abi::limits::{CONNECTIONS_MAX, CONNECTS_MAX, LISTENERS_MAX, TLS_HELLO_CALLS_MAX, UNIX_PATH_BYTES};
-use autospan_abi::process::{TRAIT_TURNS, TRAIT_UVLOOP};
+use autospan_abi::process::{TRAIT_GO, TRAIT_TURNS, TRAIT_UVLOOP};
 use autospan_abi::{
     ConnectionClosed, ConnectionMultiplexed, ConnectionOpened, Counter, Direction, ListenerKey, RecordKind, Role, Trail,
 };
@@ -19,7 +19,7 @@ use crate::debug::debug;
 use crate::identity::{self, Kind};
 use crate::kernel::{AF_UNIX, Sock, Socket};
 use crate::process::{self, Thread};
-use crate::{carrier, counter, jobs, lineage, pending, ring};
+use crate::{carrier, counter, jobs, lineage, pending, ring, streams};
 
 #[map]
 static CONNECTIONS: LruHashMap<u64, Connection> = LruHashMap::with_max_entries(CONNECTIONS_MAX, 0);
@@ -335,6 +335,14 @@ impl Connection {
         }
     }
 
+    /// A goroutine may read for a session of many streams.
+    #[inline(always)]
+    fn note_reader(&self, sock: Sock, tgid: u32, context: Context) {
+        if context.is_task() && process::has(tgid, TRAIT_GO) {
+            streams::note_read(tgid, context.address(), sock.0, self.inode);
+        }
+    }
+
     #[inline(always)]
     pub(crate) fn is_server(&self) -> bool {
         self.role != Role::Client as u8
@@ -359,6 +367,7 @@ impl Connection {
                 carrier::set(context, Carrier::resumed(cause, sock));
             }
             self.offer_frames(sock, thread);
+            self.note_reader(sock, thread.tgid, context);
             return 0;
         }
         self.offer_frames(sock, thread);

@@ -96,6 +96,16 @@ impl Frame {
         register!(self, rbx)
     }
 
+    #[inline(always)]
+    pub(crate) fn go_third(self) -> u64 {
+        register!(self, rcx)
+    }
+
+    #[inline(always)]
+    pub(crate) fn go_fourth(self) -> u64 {
+        register!(self, rdi)
+    }
+
     /// Address of the current `runtime.g`.
     #[inline(always)]
     pub(crate) fn goroutine(self) -> u64 {
@@ -119,6 +129,16 @@ impl Frame {
     #[inline(always)]
     pub(crate) fn go_second(self) -> u64 {
         register!(self, regs[1])
+    }
+
+    #[inline(always)]
+    pub(crate) fn go_third(self) -> u64 {
+        register!(self, regs[2])
+    }
+
+    #[inline(always)]
+    pub(crate) fn go_fourth(self) -> u64 {
+        register!(self, regs[3])
     }
 
     /// Address of the current `runtime.g`.

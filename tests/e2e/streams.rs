@@ -16,12 +16,19 @@ enum App {
     Node,
     /// Its calls are made by `@grpc/grpc-js`.
     GrpcNode,
+    /// grpc-go, in all but the first service's server.
+    GrpcGo,
 }
 
 impl App {
     fn command(self) -> Result<Command> {
         if self == Self::Go {
             return Ok(Command::new(paths::installed("streams/streams_app")?));
+        }
+        if self == Self::GrpcGo {
+            let mut command = Command::new(paths::installed("grpc-go/grpc_app")?);
+            command.arg("items");
+            return Ok(command);
         }
         let mut command = Command::new("node");
         command.arg(paths::app("streams/app.js"));
@@ -153,4 +160,16 @@ fn node() -> Result<()> {
 fn grpc_of_node() -> Result<()> {
     needs_root!();
     every_call_has_its_own_parent(App::GrpcNode, None)
+}
+
+#[test]
+fn grpc_go() -> Result<()> {
+    needs_root!();
+    every_call_has_its_own_parent(App::GrpcGo, None)
+}
+
+#[test]
+fn grpc_go_by_tls() -> Result<()> {
+    needs_root!();
+    every_call_has_its_own_parent(App::GrpcGo, Some(&Authority::new()?))
 }

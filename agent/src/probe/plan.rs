@@ -46,6 +46,18 @@ pub enum ProbeProgram {
     GoHttp2RunHandler,
     /// Entry of `(*ClientConn).writeHeaders` of an HTTP/2 client.
     GoHttp2WriteHeaders,
+    /// Entry of `(*http2Server).HandleStreams` of grpc-go.
+    GrpcGoServes,
+    /// Entry of `(*http2Server).operateHeaders`.
+    GrpcGoRequest,
+    /// Entry of `(*Server).handleStream`.
+    GrpcGoHandle,
+    /// Entry of `(*http2Client).reader`.
+    GrpcGoCalls,
+    /// Entry of `(*http2Client).operateHeaders`.
+    GrpcGoResponse,
+    /// At every return instruction of `(*http2Client).NewStream`.
+    GrpcGoStreamMade,
     /// Return of `PyContext_CopyCurrent`: → the new context.
     PyContextCopied,
     /// Entry of `PyContext_Enter`: (context).
@@ -92,6 +104,7 @@ pub enum ProbeFamily {
     GoTls,
     Goroutines,
     GoHttp2,
+    GrpcGo,
     PyContexts,
     PyQueues,
     PyDeques,
@@ -136,7 +149,7 @@ pub struct Recognised {
 // === impl ProbeProgram ===
 
 impl ProbeProgram {
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 44] = [
         Self::TlsRead,
         Self::TlsReadEx,
         Self::TlsWrite,
@@ -157,6 +170,12 @@ impl ProbeProgram {
         Self::GoHttp2ReadFrames,
         Self::GoHttp2RunHandler,
         Self::GoHttp2WriteHeaders,
+        Self::GrpcGoServes,
+        Self::GrpcGoRequest,
+        Self::GrpcGoHandle,
+        Self::GrpcGoCalls,
+        Self::GrpcGoResponse,
+        Self::GrpcGoStreamMade,
         Self::PyContextCopied,
         Self::PyContextEntered,
         Self::PyFutureSet,
@@ -195,6 +214,12 @@ impl ProbeProgram {
             | Self::GoTlsHandshakeReturn => ProbeFamily::GoTls,
             Self::GoNewproc | Self::GoNewprocReturn | Self::GoRoundTrip => ProbeFamily::Goroutines,
             Self::GoHttp2ReadFrames | Self::GoHttp2RunHandler | Self::GoHttp2WriteHeaders => ProbeFamily::GoHttp2,
+            Self::GrpcGoServes
+            | Self::GrpcGoRequest
+            | Self::GrpcGoHandle
+            | Self::GrpcGoCalls
+            | Self::GrpcGoResponse
+            | Self::GrpcGoStreamMade => ProbeFamily::GrpcGo,
             Self::PyContextCopied | Self::PyContextEntered | Self::PyFutureSet => ProbeFamily::PyContexts,
             Self::PyQueuePut | Self::PyQueueGot => ProbeFamily::PyQueues,
             Self::PyDequeAppend | Self::PyDequePopleft => ProbeFamily::PyDeques,
@@ -232,6 +257,12 @@ impl ProbeProgram {
             Self::GoHttp2ReadFrames => "go_http2_read_frames",
             Self::GoHttp2RunHandler => "go_http2_run_handler",
             Self::GoHttp2WriteHeaders => "go_http2_write_headers",
+            Self::GrpcGoServes => "grpc_go_serves",
+            Self::GrpcGoRequest => "grpc_go_request",
+            Self::GrpcGoHandle => "grpc_go_handle",
+            Self::GrpcGoCalls => "grpc_go_calls",
+            Self::GrpcGoResponse => "grpc_go_response",
+            Self::GrpcGoStreamMade => "grpc_go_stream_made",
             Self::PyContextCopied => "python_context_copied",
             Self::PyContextEntered => "python_context_entered",
             Self::PyFutureSet => "python_future_set",
@@ -257,11 +288,12 @@ impl ProbeProgram {
 // === impl ProbeFamily ===
 
 impl ProbeFamily {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Tls,
         Self::GoTls,
         Self::Goroutines,
         Self::GoHttp2,
+        Self::GrpcGo,
         Self::PyContexts,
         Self::PyQueues,
         Self::PyDeques,
@@ -280,6 +312,7 @@ impl ProbeFamily {
             Self::GoTls => "probes: TLS of Go",
             Self::Goroutines => "probes: goroutines",
             Self::GoHttp2 => "probes: HTTP/2 of Go",
+            Self::GrpcGo => "probes: gRPC of Go",
             Self::PyContexts => "probes: asyncio",
             Self::PyQueues => "probes: thread pools of Python",
             Self::PyDeques => "probes: queues of Python",
@@ -298,6 +331,10 @@ impl ProbeFamily {
             }
             Self::GoHttp2 => {
                 "nothing is missed, but calls of Go over or below HTTP/2 have no parent where several requests are in flight"
+            }
+            Self::GrpcGo => {
+                "nothing is missed, but calls of grpc-go, and those below its servers, have no parent where several requests are \
+                 in flight"
             }
             Self::PyContexts => {
                 "nothing is missed, but calls of asyncio have no parent where several requests are in flight"

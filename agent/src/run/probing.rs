@@ -189,6 +189,8 @@ fn trait_of(program: ProbeProgram) -> u8 {
         | P::GoHttp2ReadFrames
         | P::GoHttp2RunHandler
         | P::GoHttp2WriteHeaders => 0,
+        P::GrpcGoServes | P::GrpcGoRequest | P::GrpcGoHandle => 0,
+        P::GrpcGoCalls | P::GrpcGoResponse | P::GrpcGoStreamMade => 0,
         P::PyContextCopied | P::PyContextEntered | P::PyFutureSet | P::PyQueuePut | P::PyQueueGot => 0,
         // Of one process, not of all that map the file.
         P::PyDequeAppend | P::PyDequePopleft => 0,

@@ -25,6 +25,7 @@ type wish struct {
 	Timeout  float64           `json:"timeout"`
 	Gzip     bool              `json:"gzip"`
 	Cancel   bool              `json:"cancel"`
+	TLS      bool              `json:"tls"`
 }
 
 type answer struct {
@@ -103,6 +104,9 @@ func call() {
 		var wish wish
 		if err := json.Unmarshal(lines.Bytes(), &wish); err != nil {
 			log.Fatal(err)
+		}
+		if wish.TLS {
+			wish.Address = "https://" + wish.Address
 		}
 		if channels[wish.Address] == nil {
 			channels[wish.Address] = dial(wish.Address)

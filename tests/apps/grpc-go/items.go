@@ -7,22 +7,24 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
 )
 
-// items serves /item/NUMBER.
-type items struct{ next *grpc.ClientConn }
+// items serves /item/NUMBER. Its channel is made when it is needed first: grpc-go connects at once.
+type items struct{ next func() *grpc.ClientConn }
 
 func (i items) work(ctx context.Context) (string, error) {
 	time.Sleep(time.Duration(rand.IntN(4)) * time.Millisecond)
-	if i.next == nil {
+	next := i.next()
+	if next == nil {
 		return "", nil
 	}
 	number := rand.Uint64()
 	request, answer := []byte{}, []byte{}
-	err := i.next.Invoke(ctx, fmt.Sprint("/item/", number), &request, &answer)
+	err := next.Invoke(ctx, fmt.Sprint("/item/", number), &request, &answer)
 	return fmt.Sprint(number, " ", string(answer)), err
 }
 
@@ -49,8 +51,8 @@ func (i items) stream(_ interface{}, stream grpc.ServerStream) error {
 }
 
 func serveItems() {
-	items := items{next()}
-	if os.Getenv("HTTP1") != "" {
+	items := items{sync.OnceValue(next)}
+	if os.Getenv("HTTP2") == "" {
 		log.Fatal(http.Serve(listen(), items))
 	}
 	server := grpc.NewServer(append(security(), grpc.UnknownServiceHandler(items.stream))...)

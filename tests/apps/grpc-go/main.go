@@ -3,16 +3,16 @@
 //
 //	grpc_app         serves; its client is for NEXT
 //	grpc_app call    each line of its input is a call, as JSON; each line of its output is the status and the messages that came
-//	grpc_app items   serves any method, or HTTP/1 where HTTP1 is set; for each request it makes a call on the only connection to
+//	grpc_app items   serves HTTP/1, or any method where HTTP2 is set; for each request it makes a call on the only connection to
 //	                 NEXT, with a number that it draws, and answers with that number and what came of it
 package main
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"log"
 	"net"
 	"os"
+	"strings"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -32,19 +32,13 @@ func (plain) Unmarshal(bytes []byte, message interface{}) error {
 	return nil
 }
 
-// dial returns a channel. With TRUST, a file of certificates, it is one over TLS.
+// dial returns a channel to a URL, or to what is between its slashes. https is TLS, with the roots in SSL_CERT_FILE.
 func dial(address string) *grpc.ClientConn {
 	option := grpc.WithInsecure()
-	if trust := os.Getenv("TRUST"); trust != "" {
-		certificates, err := os.ReadFile(trust)
-		if err != nil {
-			log.Fatal(err)
-		}
-		roots := x509.NewCertPool()
-		roots.AppendCertsFromPEM(certificates)
-		option = grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: roots}))
+	if strings.HasPrefix(address, "https:") {
+		option = grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{}))
 	}
-	channel, err := grpc.Dial(address, option)
+	channel, err := grpc.Dial(address[strings.LastIndex(address, "/")+1:], option)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -177,7 +177,7 @@ impl Engine {
         }
     }
 
-    fn carried(&self, origin: &Origin) -> Carried {
+    pub(super) fn carried(&self, origin: &Origin) -> Carried {
         if origin.cause == 0 {
             return Carried::Nothing;
         }
@@ -212,7 +212,7 @@ impl Engine {
     }
 
     /// The number of calls that a request waits for, and with it those of its process, changes.
-    fn calls_change(&mut self, waiting: Option<ExchangeId>, tgid: u32, change: fn(u32) -> u32) {
+    pub(super) fn calls_change(&mut self, waiting: Option<ExchangeId>, tgid: u32, change: fn(u32) -> u32) {
         if let Some(process) = self.processes.get_mut(&tgid) {
             process.open_calls = change(process.open_calls);
         }

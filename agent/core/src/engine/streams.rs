@@ -1,7 +1,7 @@
 //! Connections with many exchanges at once: from signals to exchanges, by stream.
 
 use super::{Engine, Link, Output, Resumes};
-use crate::causality::ExchangeId;
+use crate::causality::{Carried, Evidence, ExchangeId};
 use crate::connection::Origin;
 use crate::counter::Counter;
 use crate::exchange::Exchange;
@@ -54,11 +54,27 @@ impl Engine {
         }
     }
 
-    /// Stream `stream` will be a request with this cause.
+    /// Stream `stream` will be a request with this cause, or is one already: who asks need not be who writes.
     pub(super) fn stream_asked(&mut self, connection: u64, stream: u32, cause: u64, trail: Trail) {
+        if let Some(id) = self.stream(connection, stream) {
+            return self.asked_before(id, cause, trail);
+        }
         let Some(link) = self.links.get_mut(&connection) else { return };
         if link.asked.len() < STREAMS_MAX {
             link.asked.insert(stream, (cause, trail));
+        }
+    }
+
+    /// The call was written by the time that this is told. What a task carries is exact, whatever else was in flight.
+    fn asked_before(&mut self, call: ExchangeId, cause: u64, trail: Trail) {
+        let is_open = |exchange: &&Exchange| exchange.kind == SpanKind::Client && exchange.context.is_none();
+        let Some(exchange) = self.exchanges.get(call).filter(is_open).filter(|_| trail == Trail::Task) else { return };
+        let (origin, before) = (Origin { cause, trail, ..exchange.origin }, exchange.waiting);
+        let Carried::Open { id, .. } = self.carried(&origin) else { return };
+        self.calls_change(before, origin.tgid, |calls| calls.saturating_sub(1));
+        self.calls_change(Some(id), origin.tgid, |calls| calls.saturating_add(1));
+        if let Some(exchange) = self.exchanges.get_mut(call) {
+            (exchange.origin, exchange.parent, exchange.waiting) = (origin, Ok((id, Evidence::Task)), Some(id));
         }
     }
 

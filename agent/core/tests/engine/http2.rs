@@ -233,6 +233,32 @@ fn a_stream_is_for_whoever_asked_for_it() {
     assert_eq!(world.trees(), expected);
 }
 
+/// Goroutines ask, and another one writes what they asked for, maybe before each of them has said so.
+#[test]
+fn who_asks_may_say_so_after_the_head_was_written() {
+    let mut world = World::new();
+    world.process(1, Threads::Multiplexed);
+    world.server(1, 10, 50_000);
+    world.server(1, 11, 50_001);
+    world.client(1, 20, 40_000);
+    world.begin(99, Some(20), None);
+    world.trail = Trail::Task;
+    world.read(100, 10, &get("/one"));
+    world.read(101, 11, &get("/two"));
+    world.write_bytes(99, 20, &[h2_get(1, "/for-one"), h2_get(3, "/for-two"), h2_get(5, "/for-whom")].concat());
+    world.ask(101, 20, 3);
+    world.ask(100, 20, 1);
+    world.trail = Trail::Turn;
+    world.ask(100, 20, 5);
+    world.read_bytes(99, 20, &[h2_ok(5), h2_ok(3), h2_ok(1)].concat());
+    world.write(101, 11, OK);
+    world.write(100, 10, OK);
+    let expected = "server GET /one 200 [entry]\n  client GET /for-one 200 [task]\n\
+                    server GET /two 200 [entry]\n  client GET /for-two 200 [task]\n\
+                    client GET /for-whom 200 [ambiguous]\n";
+    assert_eq!(world.trees(), expected);
+}
+
 /// Until it knew, it took who read an answer there for one who goes on with what was asked last.
 #[test]
 fn turns_are_believed_for_requests_since_the_kernel_side_knew_of_the_shared_connection() {

@@ -14,33 +14,52 @@ use crate::elf::{Elf, Function, Machine, Source};
 use crate::probe::plan::{Component, ProbeProgram, Recognised};
 use ProbeProgram::{
     GoHttp2ReadFrames, GoHttp2RunHandler, GoHttp2WriteHeaders, GoNewproc, GoNewprocReturn, GoRoundTrip, GoTlsHandshake,
-    GoTlsHandshakeReturn, GoTlsRead, GoTlsReturn, GoTlsWrite,
+    GoTlsHandshakeReturn, GoTlsRead, GoTlsReturn, GoTlsWrite, GrpcGoCalls, GrpcGoHandle, GrpcGoRequest, GrpcGoResponse,
+    GrpcGoServes, GrpcGoStreamMade,
 };
 
 /// A function that is looked for, and what is attached to it.
 struct Wanted {
     name: &'static str,
-    entry: ProbeProgram,
+    entry: Option<ProbeProgram>,
     returns: Option<ProbeProgram>,
 }
 
-const FUNCTIONS: [Wanted; 15] = [
-    Wanted { name: "crypto/tls.(*Conn).Read", entry: GoTlsRead, returns: Some(GoTlsReturn) },
-    Wanted { name: "crypto/tls.(*Conn).Write", entry: GoTlsWrite, returns: Some(GoTlsReturn) },
-    Wanted { name: "crypto/tls.(*Conn).clientHandshake", entry: GoTlsHandshake, returns: Some(GoTlsHandshakeReturn) },
-    Wanted { name: "crypto/tls.(*Conn).serverHandshake", entry: GoTlsHandshake, returns: Some(GoTlsHandshakeReturn) },
-    Wanted { name: "runtime.newproc1", entry: GoNewproc, returns: Some(GoNewprocReturn) },
-    Wanted { name: "net/http.(*persistConn).roundTrip", entry: GoRoundTrip, returns: None },
-    Wanted { name: "net/http.(*http2serverConn).readFrames", entry: GoHttp2ReadFrames, returns: None },
-    Wanted { name: "net/http.(*http2serverConn).runHandler", entry: GoHttp2RunHandler, returns: None },
-    Wanted { name: "net/http.(*http2ClientConn).writeHeaders", entry: GoHttp2WriteHeaders, returns: None },
-    Wanted { name: "net/http/internal/http2.(*serverConn).readFrames", entry: GoHttp2ReadFrames, returns: None },
-    Wanted { name: "net/http/internal/http2.(*serverConn).runHandler", entry: GoHttp2RunHandler, returns: None },
-    Wanted { name: "net/http/internal/http2.(*ClientConn).writeHeaders", entry: GoHttp2WriteHeaders, returns: None },
-    Wanted { name: "golang.org/x/net/http2.(*serverConn).readFrames", entry: GoHttp2ReadFrames, returns: None },
-    Wanted { name: "golang.org/x/net/http2.(*serverConn).runHandler", entry: GoHttp2RunHandler, returns: None },
-    Wanted { name: "golang.org/x/net/http2.(*ClientConn).writeHeaders", entry: GoHttp2WriteHeaders, returns: None },
+const FUNCTIONS: [Wanted; 21] = [
+    with_returns("crypto/tls.(*Conn).Read", GoTlsRead, GoTlsReturn),
+    with_returns("crypto/tls.(*Conn).Write", GoTlsWrite, GoTlsReturn),
+    with_returns("crypto/tls.(*Conn).clientHandshake", GoTlsHandshake, GoTlsHandshakeReturn),
+    with_returns("crypto/tls.(*Conn).serverHandshake", GoTlsHandshake, GoTlsHandshakeReturn),
+    with_returns("runtime.newproc1", GoNewproc, GoNewprocReturn),
+    on("net/http.(*persistConn).roundTrip", GoRoundTrip),
+    on("net/http.(*http2serverConn).readFrames", GoHttp2ReadFrames),
+    on("net/http.(*http2serverConn).runHandler", GoHttp2RunHandler),
+    on("net/http.(*http2ClientConn).writeHeaders", GoHttp2WriteHeaders),
+    on("net/http/internal/http2.(*serverConn).readFrames", GoHttp2ReadFrames),
+    on("net/http/internal/http2.(*serverConn).runHandler", GoHttp2RunHandler),
+    on("net/http/internal/http2.(*ClientConn).writeHeaders", GoHttp2WriteHeaders),
+    on("golang.org/x/net/http2.(*serverConn).readFrames", GoHttp2ReadFrames),
+    on("golang.org/x/net/http2.(*serverConn).runHandler", GoHttp2RunHandler),
+    on("golang.org/x/net/http2.(*ClientConn).writeHeaders", GoHttp2WriteHeaders),
+    on("google.golang.org/grpc/internal/transport.(*http2Server).HandleStreams", GrpcGoServes),
+    on("google.golang.org/grpc/internal/transport.(*http2Server).operateHeaders", GrpcGoRequest),
+    on("google.golang.org/grpc.(*Server).handleStream", GrpcGoHandle),
+    on("google.golang.org/grpc/internal/transport.(*http2Client).reader", GrpcGoCalls),
+    on("google.golang.org/grpc/internal/transport.(*http2Client).operateHeaders", GrpcGoResponse),
+    on_returns("google.golang.org/grpc/internal/transport.(*http2Client).NewStream", GrpcGoStreamMade),
 ];
+
+const fn on(name: &'static str, entry: ProbeProgram) -> Wanted {
+    Wanted { name, entry: Some(entry), returns: None }
+}
+
+const fn on_returns(name: &'static str, returns: ProbeProgram) -> Wanted {
+    Wanted { name, entry: None, returns: Some(returns) }
+}
+
+const fn with_returns(name: &'static str, entry: ProbeProgram, returns: ProbeProgram) -> Wanted {
+    Wanted { name, entry: Some(entry), returns: Some(returns) }
+}
 
 /// Adds what an executable linked by Go has of them.
 pub(super) fn recognise<S: Source + ?Sized>(elf: &Elf<'_, S>, recognised: &mut Recognised) {
@@ -98,7 +117,7 @@ fn probes_of<S: Source + ?Sized>(elf: &Elf<'_, S>, function: &Function) -> Resul
     let offset = |at: u64| elf.code_offset(function.address + at);
     let Wanted { entry, returns, .. } = FUNCTIONS[function.name];
     let returns = returns.into_iter().flat_map(|program| offsets.returns.iter().map(move |at| (*at, program)));
-    let places = [(offsets.entry, entry)].into_iter().chain(returns);
+    let places = entry.map(|program| (offsets.entry, program)).into_iter().chain(returns);
     let probe = |(at, program)| Some(Probe { offset: offset(at)?, program });
     places.map(probe).collect::<Option<_>>().ok_or("a function is not in the file's code")
 }

@@ -3,7 +3,7 @@ use crate::probe::plan::{ProbeProgram, Recognised};
 use crate::probe::recognise::recognise;
 use ProbeProgram::{
     GoHttp2ReadFrames, GoHttp2RunHandler, GoHttp2WriteHeaders, GoNewproc, GoNewprocReturn, GoRoundTrip, GoTlsRead,
-    GoTlsReturn, GoTlsWrite,
+    GoTlsReturn, GoTlsWrite, GrpcGoCalls, GrpcGoHandle, GrpcGoRequest, GrpcGoResponse, GrpcGoServes, GrpcGoStreamMade,
 };
 
 /// `cmp 16(%r14), %rsp; jbe +2; push %rbp; ret; ret; jmp start`.
@@ -164,6 +164,25 @@ fn functions_of_http2_by_each_of_their_names() {
             assert_eq!(probes(&recognise(image.build().as_slice())), expected, "{names:?}");
         }
     }
+}
+
+#[test]
+fn functions_of_grpc() {
+    const TRANSPORT: &str = "google.golang.org/grpc/internal/transport.";
+    for (server, client, expected) in [
+        ("HandleStreams", "reader", vec![(22, GrpcGoServes), (33, GrpcGoCalls)]),
+        ("operateHeaders", "operateHeaders", vec![(22, GrpcGoRequest), (33, GrpcGoResponse)]),
+        ("NewStream", "NewStream", vec![(34, GrpcGoStreamMade), (35, GrpcGoStreamMade)]),
+    ] {
+        let (server, client) =
+            (format!("{TRANSPORT}(*http2Server).{server}"), format!("{TRANSPORT}(*http2Client).{client}"));
+        let mut image = stripped("go1.27.3", 0);
+        image.sections[1].1 = go_functab(0, [server.as_str(), client.as_str()], X86_64.len());
+        assert_eq!(probes(&recognise(image.build().as_slice())), expected, "{server} {client}");
+    }
+    let mut image = stripped("go1.27.3", 0);
+    image.sections[1].1 = go_functab(0, ["main.main", "google.golang.org/grpc.(*Server).handleStream"], X86_64.len());
+    assert_eq!(probes(&recognise(image.build().as_slice())), [(33, GrpcGoHandle)]);
 }
 
 #[test]

@@ -36,9 +36,10 @@ impl Authority {
         self.folder.path().join(name)
     }
 
-    /// The variables by which curl, OpenSSL, Go, Python's libraries and Node are told to trust it.
-    pub fn trust(&self) -> [(&'static str, PathBuf); 4] {
-        ["CURL_CA_BUNDLE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"]
+    /// The variables by which curl, OpenSSL, Go, Python's libraries, Node and gRPC are told to trust it.
+    pub fn trust(&self) -> [(&'static str, PathBuf); 5] {
+        let of_grpc = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH";
+        ["CURL_CA_BUNDLE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", of_grpc]
             .map(|variable| (variable, self.file("ca.pem")))
     }
 }

@@ -1,17 +1,15 @@
-// The gRPC client of grpc_client.py by @grpc/grpc-js; with TRUST, a file of certificates, over TLS. Knows nothing of tracing.
+// The gRPC client of grpc_client.py by @grpc/grpc-js. Knows nothing of tracing.
 'use strict';
-const fs = require('fs');
 const grpc = require('@grpc/grpc-js');
 const readline = require('readline');
 
 const bytes = (value) => value;
 const clients = new Map();
-const { TRUST } = process.env;
-const credentials = TRUST ? grpc.credentials.createSsl(fs.readFileSync(TRUST)) : grpc.credentials.createInsecure();
 
-// One channel for each address and compression.
-function client(address, gzip) {
-  const key = `${address} ${gzip}`;
+// One channel for each address, security and compression.
+function client({ address, gzip = false, tls = false }) {
+  const key = `${address} ${tls} ${gzip}`;
+  const credentials = tls ? grpc.credentials.createSsl() : grpc.credentials.createInsecure();
   const options = gzip ? { 'grpc.default_compression_algorithm': grpc.compressionAlgorithms.gzip } : {};
   if (!clients.has(key)) clients.set(key, new grpc.Client(address, credentials, options));
   return clients.get(key);
@@ -27,7 +25,7 @@ function run(wish) {
   const path = `/autospan.test.Echo/${wish.method}`;
   const requests = wish.messages.map((message) => Buffer.from(message));
   const more = [metadata(wish.metadata ?? {}), { deadline: Date.now() + (wish.timeout ?? 10) * 1000 }];
-  const channel = client(wish.address, wish.gzip ?? false);
+  const channel = client(wish);
   return new Promise((resolve) => {
     const messages = [];
     const end = (error) => resolve({ status: error ? grpc.status[error.code] : 'OK', messages });

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use rig::agent::Options;
 use rig::caller::Http2Library;
 use rig::service::Settings;
-use rig::{App, Caller, Receiver, Service, Span};
+use rig::{App, Authority, Caller, Receiver, Service, Span};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -33,6 +33,9 @@ struct Call {
 const GIVEN_UP: [&str; 2] = ["CANCELLED", "DEADLINE_EXCEEDED"];
 /// Statuses that are a server's own fault.
 const SERVER_ERRORS: [&str; 3] = ["UNIMPLEMENTED", "INTERNAL", "DEADLINE_EXCEEDED"];
+
+/// Those whose TLS is read: grpcio's is one that was linked in without its names.
+const READ_INSIDE_TLS: [Http2Library; 2] = [Http2Library::GrpcNode, Http2Library::GrpcGo];
 
 fn calls() -> Vec<Call> {
     let call = |kind, method, messages, status, answers| Call {
@@ -64,9 +67,9 @@ fn calls() -> Vec<Call> {
 }
 
 impl Call {
-    fn line(&self, service: &Service) -> Value {
+    fn line(&self, service: &Service, tls: bool) -> Value {
         let mut line = json!({
-            "address": service.address.to_string(), "kind": self.kind, "method": self.method, "messages": self.messages,
+            "address": service.address.to_string(), "kind": self.kind, "method": self.method, "messages": self.messages, "tls": tls,
         });
         if let (Value::Object(line), Value::Object(more)) = (&mut line, &self.more) {
             line.extend(more.clone());
@@ -91,10 +94,10 @@ impl Call {
 }
 
 /// All calls by one client, older than the agent.
-fn by_one(caller: &mut Caller, service: &Service, receiver: &Receiver) -> Result<()> {
+fn by_one(caller: &mut Caller, service: &Service, tls: bool, receiver: &Receiver) -> Result<()> {
     let (calls, client, servers) = (calls(), [caller.pid()], service.pids()?);
     receiver.clear();
-    let lines: Vec<_> = calls.iter().map(|call| call.line(service)).collect();
+    let lines: Vec<_> = calls.iter().map(|call| call.line(service, tls)).collect();
     let answers: Vec<Answer> = caller.ask_all(&lines)?;
     for (call, answer) in calls.iter().zip(&answers) {
         assert_eq!(answer.status, call.status, "{}: {answer:?}", call.method);
@@ -111,19 +114,22 @@ fn by_one(caller: &mut Caller, service: &Service, receiver: &Receiver) -> Result
         let server = server.with_context(|| format!("no server span below {span:#?}: {served:#?}"))?;
         call.check(server, service, true);
         assert_eq!(server.text("autospan.parent.evidence"), "join", "{server:#?}");
+        for span in [span, server] {
+            assert_eq!(["1.2", "1.3"].contains(&span.text("tls.protocol.version")), tls, "{span:#?}");
+        }
     }
     Ok(())
 }
 
-fn by_all(app: App) -> Result<()> {
+/// `libraries`: what calls the service.
+fn by_all(app: App, authority: Option<&Authority>, libraries: &[Http2Library]) -> Result<()> {
     let receiver = Receiver::start()?;
-    let service = Service::start(app)?;
-    let libraries = Http2Library::GRPC;
-    let mut callers: Vec<_> =
-        libraries.into_iter().map(|library| Caller::start_http2(library, None)).collect::<Result<_>>()?;
+    let service = Service::start_with(app, &Settings { tls: authority, ..Settings::default() })?;
+    let start = |library: &Http2Library| Caller::start_http2(*library, authority);
+    let mut callers: Vec<_> = libraries.iter().map(start).collect::<Result<_>>()?;
     let agent = watching(&receiver, &service.pids()?, &callers)?;
     for (caller, library) in callers.iter_mut().zip(libraries) {
-        by_one(caller, &service, &receiver).with_context(|| format!("{library:?}"))?;
+        by_one(caller, &service, authority.is_some(), &receiver).with_context(|| format!("{library:?}"))?;
     }
     agent.stop().map(drop)
 }
@@ -131,25 +137,37 @@ fn by_all(app: App) -> Result<()> {
 #[test]
 fn python_on_threads() -> Result<()> {
     needs_root!();
-    by_all(App::GrpcThreads)
+    by_all(App::GrpcThreads, None, &Http2Library::GRPC)
 }
 
 #[test]
 fn python_on_an_event_loop() -> Result<()> {
     needs_root!();
-    by_all(App::GrpcAsyncio)
+    by_all(App::GrpcAsyncio, None, &Http2Library::GRPC)
 }
 
 #[test]
 fn node() -> Result<()> {
     needs_root!();
-    by_all(App::GrpcNode)
+    by_all(App::GrpcNode, None, &Http2Library::GRPC)
 }
 
 #[test]
 fn go() -> Result<()> {
     needs_root!();
-    by_all(App::GrpcGo)
+    by_all(App::GrpcGo, None, &Http2Library::GRPC)
+}
+
+#[test]
+fn node_over_tls() -> Result<()> {
+    needs_root!();
+    by_all(App::GrpcNode, Some(&Authority::new()?), &READ_INSIDE_TLS)
+}
+
+#[test]
+fn go_over_tls() -> Result<()> {
+    needs_root!();
+    by_all(App::GrpcGo, Some(&Authority::new()?), &READ_INSIDE_TLS)
 }
 
 /// Metadata of a client that is not traced leads the trace through three services, each in another language.

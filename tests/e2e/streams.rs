@@ -119,13 +119,21 @@ fn check(spans: &[Span], services: &[Service], truth: &Truth) -> Result<()> {
 }
 
 /// Three services: the first is asked by HTTP/1 and calls the second by HTTP/2, which does so as well.
-fn every_call_has_its_own_parent(app: App, authority: Option<&Authority>) -> Result<()> {
-    let receiver = Receiver::start()?;
+fn services(app: App, authority: Option<&Authority>) -> Result<[Service; 3]> {
     let last = Service::start(app, None, false, authority)?;
     let middle = Service::start(app, Some(&last), false, authority)?;
     let first = Service::start(app, Some(&middle), true, authority)?;
+    Ok([first, middle, last])
+}
+
+fn every_call_has_its_own_parent(app: App, authority: Option<&Authority>) -> Result<()> {
+    every_call_of(&services(app, authority)?)
+}
+
+fn every_call_of(services: &[Service; 3]) -> Result<()> {
+    let (receiver, first) = (Receiver::start()?, &services[0]);
     let mut agent = Agent::start(&receiver)?;
-    for service in [&first, &middle, &last] {
+    for service in services {
         agent.wait_for(service.process.pid())?;
     }
     // Connections are made, and those that are older than the agent are recognised, by requests that do not count.
@@ -134,7 +142,7 @@ fn every_call_has_its_own_parent(app: App, authority: Option<&Authority>) -> Res
     receiver.clear();
     let truth = ask(&first.address, ROUNDS)?;
     let spans = receiver.wait_spans(5 * ROUNDS * AT_ONCE, |_| true)?;
-    check(&spans, &[first, middle, last], &truth)?;
+    check(&spans, services, &truth)?;
     agent.stop().map(drop)
 }
 
@@ -166,6 +174,15 @@ fn grpc_of_node() -> Result<()> {
 fn grpc_go() -> Result<()> {
     needs_root!();
     every_call_has_its_own_parent(App::GrpcGo, None)
+}
+
+/// What tells who reads them was not seen.
+#[test]
+fn grpc_go_on_connections_that_are_older_than_the_agent() -> Result<()> {
+    needs_root!();
+    let services = services(App::GrpcGo, None)?;
+    ask(&services[0].address, 1)?;
+    every_call_of(&services)
 }
 
 #[test]

@@ -141,6 +141,28 @@ fn curl(server: &Server, authority: Option<&Authority>, receiver: &Receiver) -> 
     Ok(())
 }
 
+/// curl asks by HTTP/1 for HTTP/2, has the answer on the first stream of the same connection, and goes on with the second.
+#[test]
+fn curl_upgrades_a_connection() -> Result<()> {
+    needs_root!();
+    let (receiver, service) = (Receiver::start()?, Service::start(App::Hypercorn)?);
+    let pids = service.pids()?;
+    let agent = watching(&receiver, &pids, &[])?;
+    let urls = ["/hello", "/status/404"].map(|path| service.url(path));
+    let version = ["--silent", "--show-error", "--http2", "--write-out", " by %{http_version};"];
+    let said = rig::process::output("curl", version.into_iter().chain(urls.iter().map(String::as_str)))?;
+    assert!(said.starts_with("hello by 2;") && said.ends_with(" by 2;"), "{said}");
+    let mut spans = receiver.wait_spans(2, |span| span.serves(&pids))?;
+    spans.sort_by_key(|span| span.start_unix_ns);
+    for (span, (path, status)) in spans.iter().zip([("/hello", 200), ("/status/404", 404)]) {
+        let known = (span.text("url.path"), span.number("http.response.status_code"), span.number("client.port"));
+        assert_eq!(known, (path, Some(status), spans[0].number("client.port")), "{span:#?}");
+    }
+    let versions: Vec<_> = spans.iter().map(|span| span.text("network.protocol.version")).collect();
+    assert_eq!(versions, ["1.1", "2"], "each as it was asked for");
+    agent.stop().map(drop)
+}
+
 fn service(app: App, authority: Option<&Authority>) -> Result<()> {
     let settings = rig::service::Settings { tls: authority, ..Default::default() };
     let service = Service::start_with(app, &settings)?;

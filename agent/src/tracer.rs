@@ -196,6 +196,8 @@ impl Tracer {
             EventKind::Data(_)
             | EventKind::Closed { .. }
             | EventKind::ThreadExited
+            | EventKind::CallStarted
+            | EventKind::CallReturned
             | EventKind::Multiplexed { .. }
             | EventKind::StreamAsked { .. } => {}
         }

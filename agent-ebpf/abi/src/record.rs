@@ -36,6 +36,8 @@ pub enum RecordKind {
     ThreadExited = 9,
     ConnectionMultiplexed = 10,
     StreamAsked = 11,
+    CallStarted = 12,
+    CallReturned = 13,
 }
 
 impl RecordKind {
@@ -52,6 +54,8 @@ impl RecordKind {
             9 => Self::ThreadExited,
             10 => Self::ConnectionMultiplexed,
             11 => Self::StreamAsked,
+            12 => Self::CallStarted,
+            13 => Self::CallReturned,
             _ => return None,
         })
     }
@@ -272,5 +276,6 @@ pub struct ListenStarted {
     pub inode: u64,
 }
 const _: () = assert!(size_of::<ListenStarted>() == 40);
-// `ProcessExecuted`, `ProcessExited`, `CodeMapped` (a file was mapped executable: a library was loaded) and `ThreadExited` (of a
-// thread that was made on behalf of a request) are a bare `RecordHeader`.
+// `ProcessExecuted`, `ProcessExited`, `CodeMapped` (a file was mapped executable: a library was loaded), `ThreadExited` (of a
+// thread that was made on behalf of a request), `CallStarted` and `CallReturned` (the thread entered, or left, the function of a
+// library that sends a request, or leaves it to be sent, on whichever connection) are a bare `RecordHeader`.

@@ -3,6 +3,7 @@
 mod go_http2;
 mod go_runtime;
 mod go_tls;
+mod grpc;
 mod grpc_go;
 mod listen;
 mod mappings;

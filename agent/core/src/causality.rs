@@ -4,6 +4,7 @@
 use crate::fact::Threads;
 use crate::jobs::Jobs;
 use crate::routine::{Habit, Work};
+use crate::unsent::Unsent;
 use autospan_abi::Trail;
 
 /// Requests that a thread read, waited for and answered, while another thread did the same, after which an unknown
@@ -67,6 +68,7 @@ pub(crate) struct ProcessState {
     pub(crate) opaque_servers: u32,
     pub(crate) resumes_strangers: Strangers,
     pub(crate) jobs: Jobs,
+    pub(crate) unsent: Unsent,
     uncertain_until: u64,
     /// It was seen to call for no request, or for who knows which, lately.
     calls_by_itself_until: u64,

@@ -93,6 +93,8 @@ struct Link {
     streams: BTreeMap<u32, ExchangeId>,
     /// Client: causes of streams that a library was asked for and whose heads are not sent yet.
     asked: BTreeMap<u32, (u64, Trail)>,
+    /// Client: whether requests may be waiting for others to end.
+    queue: Queue,
     /// Client: whose responses threads may be taken to go on with, though there are many at once.
     resumes: Resumes,
     /// Used since the sweep last passed.
@@ -105,6 +107,17 @@ struct Link {
     distance: Option<Distance>,
     /// TLS that nobody reads, not counted as such yet.
     tls_unread_since: Option<u64>,
+}
+
+/// Requests on a connection with many at once, of which the peer may allow so many only. The others wait, in order.
+#[derive(Clone, Copy, Debug, Default)]
+struct Queue {
+    /// None is waiting that was made before calls were seen to be made.
+    is_known: bool,
+    /// The most that were in flight at once.
+    most: usize,
+    /// When the last one ended.
+    ended: Option<u64>,
 }
 
 /// What the kernel side makes of the responses that are read on a connection.
@@ -278,6 +291,10 @@ impl Engine {
             EventKind::StreamAsked { connection, stream, cause, trail } => {
                 self.stream_asked(connection, stream, cause, trail);
             }
+            EventKind::CallStarted => {
+                self.process(tgid).into_iter().for_each(|process| process.unsent.started(tid, at))
+            }
+            EventKind::CallReturned => self.process(tgid).into_iter().for_each(|process| process.unsent.returned(tid)),
             EventKind::Executed => self.forget_process(tgid),
             EventKind::Forked { child_tgid } => self.forked(tgid, child_tgid),
             EventKind::Listening { .. } | EventKind::CodeMapped => {}
@@ -300,6 +317,7 @@ impl Engine {
             pairing: Pairing::default(),
             streams: BTreeMap::new(),
             asked: BTreeMap::new(),
+            queue: Queue::default(),
             resumes: Resumes::default(),
             touched: false,
             opaque_server_of: None,

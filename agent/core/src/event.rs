@@ -40,6 +40,10 @@ pub enum EventKind<'a> {
     CodeMapped,
     /// A thread ended that was made on behalf of a request.
     ThreadExited,
+    /// The thread entered the function of a library that sends a request on whichever connection, or leaves it to be sent.
+    CallStarted,
+    /// It returned from there.
+    CallReturned,
     /// See [`autospan_abi::ConnectionMultiplexed`].
     Multiplexed {
         connection: u64,
@@ -156,6 +160,8 @@ impl<'a> Event<'a> {
             }
             RecordKind::CodeMapped => EventKind::CodeMapped,
             RecordKind::ThreadExited => EventKind::ThreadExited,
+            RecordKind::CallStarted => EventKind::CallStarted,
+            RecordKind::CallReturned => EventKind::CallReturned,
             RecordKind::ConnectionMultiplexed => EventKind::Multiplexed { connection: f.u64()? },
             RecordKind::StreamAsked => {
                 let (connection, cause, stream, trail) = (f.u64()?, f.u64()?, f.u32()?, f.u32()?);

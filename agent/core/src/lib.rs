@@ -33,3 +33,4 @@ pub mod span;
 mod stream;
 pub mod trace_context;
 mod turns;
+mod unsent;

@@ -18,6 +18,10 @@ pub const STREAMS_MAX: usize = 1_024;
 pub const TABLES_BYTES_MAX: usize = 64 << 20;
 /// How long after a loss a stream in flight of HTTP/2 may be silent before its end counts as lost.
 pub const STREAM_SILENT_NS: u64 = 10_000_000_000;
+/// Calls of one process that a library was asked to send and that were not seen yet.
+pub const UNSENT_MAX: usize = 256;
+/// How long one of them may take, for all that is known.
+pub const UNSENT_NS: u64 = 10_000_000_000;
 /// Headers of one message.
 pub const HEADERS_MAX: usize = 128;
 /// Bytes of any string that goes into a span attribute; longer ones are cut at a character boundary.

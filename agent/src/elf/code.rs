@@ -4,6 +4,7 @@ use super::strings::Window;
 use super::{Elf, Function, Machine, Source};
 use memchr::memchr_iter;
 use std::ops::ControlFlow::{Break, Continue};
+use std::ops::Range;
 
 /// References that are found.
 const REFERENCES_MAX: usize = 256;
@@ -40,6 +41,20 @@ impl<S: Source + ?Sized> Elf<'_, S> {
             !left.is_empty()
         });
         called
+    }
+
+    /// Where a conditional jump leads into these addresses from elsewhere.
+    pub fn branches(&self, into: Range<u64>) -> Vec<u64> {
+        const FAR: u8 = 0x0f;
+        let mut branches = Vec::new();
+        self.displacements(FAR, 1, |bytes, opcode, at, target| {
+            let is_conditional = bytes[opcode + 1] & 0xf0 == 0x80;
+            if is_conditional && into.contains(&target) && !into.contains(&at) {
+                branches.push(at);
+            }
+            branches.len() < REFERENCES_MAX
+        });
+        branches
     }
 
     /// Goes through what may be instructions with this opcode, `between` bytes and a displacement, as long as `each` says

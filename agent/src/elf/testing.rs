@@ -128,14 +128,19 @@ pub fn go_functab(text: u64, names: [&str; 2], size: usize) -> Vec<u8> {
     table
 }
 
-/// OpenSSL without its symbols: three functions of 16 bytes that refer to names, and one that calls them; a table of where they begin.
+/// OpenSSL without its symbols.
 pub fn openssl_without_symbols(version: &str, names: [&str; 3]) -> Image {
     let version = format!("{version} 1 Jul 2025");
-    let prose = "\0For OpenSSL 3.0.0 and newer";
-    let constants = [prose, &version, "../ssl/ssl_lib.c"].into_iter().chain(names).chain([""]).collect::<Vec<_>>();
+    functions_with_names(&["\0For OpenSSL 3.0.0 and newer", &version, "../ssl/ssl_lib.c"], names, Image::default())
+}
+
+/// Three functions of 16 bytes that refer to names, and one that calls them; a table of where they begin. `others`: what else is
+/// among the constants.
+pub fn functions_with_names(others: &[&str], names: [&str; 3], base: Image) -> Image {
+    let constants = others.iter().copied().chain(names).chain([""]).collect::<Vec<_>>();
     let constants = constants.join("\0").into_bytes();
     let sections = vec![(".eh_frame_hdr", vec![0xee; 12 + 8 * 4])];
-    let mut image = Image { constants, sections, ..Image::default() };
+    let mut image = Image { constants, sections, ..base };
     let file = image.build();
     let address = |bytes: &[u8]| {
         let place = file.windows(bytes.len()).position(|window| window == bytes).expect("it is in the file");

@@ -199,7 +199,10 @@ fn in_order(probes: &[Probe]) -> Vec<Probe> {
 
 fn ends_call(program: ProbeProgram) -> bool {
     use ProbeProgram as P;
-    matches!(program, P::TlsReturn | P::GoTlsReturn | P::GoTlsHandshakeReturn | P::GoNewprocReturn)
+    matches!(
+        program,
+        P::TlsReturn | P::GoTlsReturn | P::GoTlsHandshakeReturn | P::GoNewprocReturn | P::GrpcStartBatchReturn
+    )
 }
 
 fn cannot_attach(program: &str, path: &Path, error: &dyn Error) -> Loss {

@@ -94,6 +94,10 @@ pub enum ProbeProgram {
     Nghttp2Submit,
     /// Return of it: → the stream's number.
     Nghttp2SubmitReturn,
+    /// Entry of `grpc_call_start_batch`: (call, *ops, number of ops, …).
+    GrpcStartBatch,
+    /// Return of it.
+    GrpcStartBatchReturn,
 }
 
 /// Programs that only make sense together: half of them would see half of the bytes, or of the tasks. The kernel takes or
@@ -110,6 +114,7 @@ pub enum ProbeFamily {
     PyDeques,
     EventLoops,
     Nghttp2,
+    Grpc,
 }
 
 /// A program at a place in a file.
@@ -149,7 +154,7 @@ pub struct Recognised {
 // === impl ProbeProgram ===
 
 impl ProbeProgram {
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 46] = [
         Self::TlsRead,
         Self::TlsReadEx,
         Self::TlsWrite,
@@ -194,6 +199,8 @@ impl ProbeProgram {
         Self::Nghttp2StreamClosed,
         Self::Nghttp2Submit,
         Self::Nghttp2SubmitReturn,
+        Self::GrpcStartBatch,
+        Self::GrpcStartBatchReturn,
     ];
 
     pub fn family(self) -> ProbeFamily {
@@ -231,6 +238,7 @@ impl ProbeProgram {
             | Self::Nghttp2StreamClosed
             | Self::Nghttp2Submit
             | Self::Nghttp2SubmitReturn => ProbeFamily::Nghttp2,
+            Self::GrpcStartBatch | Self::GrpcStartBatchReturn => ProbeFamily::Grpc,
         }
     }
 
@@ -281,6 +289,8 @@ impl ProbeProgram {
             Self::Nghttp2StreamClosed => "nghttp2_stream_closed",
             Self::Nghttp2Submit => "nghttp2_submit",
             Self::Nghttp2SubmitReturn => "nghttp2_submit_return",
+            Self::GrpcStartBatch => "grpc_start_batch",
+            Self::GrpcStartBatchReturn => "grpc_start_batch_return",
         }
     }
 }
@@ -288,7 +298,7 @@ impl ProbeProgram {
 // === impl ProbeFamily ===
 
 impl ProbeFamily {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Tls,
         Self::GoTls,
         Self::Goroutines,
@@ -299,6 +309,7 @@ impl ProbeFamily {
         Self::PyDeques,
         Self::EventLoops,
         Self::Nghttp2,
+        Self::Grpc,
     ];
 
     pub fn programs(self) -> impl Iterator<Item = ProbeProgram> {
@@ -318,6 +329,7 @@ impl ProbeFamily {
             Self::PyDeques => "probes: queues of Python",
             Self::EventLoops => "probes: event loops",
             Self::Nghttp2 => "probes: HTTP/2 of Node",
+            Self::Grpc => "probes: gRPC of Python",
         }
     }
 
@@ -350,6 +362,9 @@ impl ProbeFamily {
             }
             Self::Nghttp2 => {
                 "nothing is missed, but calls of Node over or below HTTP/2 have no parent where several requests are in flight"
+            }
+            Self::Grpc => {
+                "nothing is missed, but calls of Python's gRPC have no parent where several requests are in flight"
             }
         }
     }

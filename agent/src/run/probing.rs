@@ -197,5 +197,6 @@ fn trait_of(program: ProbeProgram) -> u8 {
         P::WorkSubmitted | P::WorkDone => 0,
         P::Nghttp2Received | P::Nghttp2ReceivedReturn | P::Nghttp2Submit | P::Nghttp2SubmitReturn => 0,
         P::Nghttp2Frame | P::Nghttp2Data | P::Nghttp2StreamClosed => 0,
+        P::GrpcStartBatch | P::GrpcStartBatchReturn => 0,
     }
 }

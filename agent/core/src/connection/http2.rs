@@ -1,6 +1,6 @@
 //! What is different on a connection that has many exchanges at once.
 
-use super::{Connection, Opaque, Origin, Protocol, Signal, opposite};
+use super::{Connection, Opaque, Protocol, Signal, opposite};
 use crate::event::Data;
 use crate::limits::STREAM_SILENT_NS;
 use crate::protocol::http1::Http1;
@@ -10,7 +10,6 @@ use crate::stream::{Mark, Sync};
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use autospan_abi::Trail;
 
 /// Bytes that a server may send before the preface of its client has come.
 const SETTINGS_BYTES_MAX: usize = 512;
@@ -151,13 +150,15 @@ impl Connection {
         out.push(match step {
             StreamStep::Request(head) => {
                 let (origin, token) = self.origin(side, consumed, mark);
-                let by_its_own = origin.trail == Trail::Stream;
-                // Whoever else wrote it may have written it for another.
-                let origin = if by_its_own { origin } else { Origin { cause: 0, trail: Trail::Thread, ..origin } };
                 Signal::StreamRequest { stream, head, origin, token }
             }
             step => Signal::Stream { stream, step, at: mark.at, token: mark.token },
         });
+    }
+
+    /// Streams that the server takes at once. `None`: that is not known.
+    pub(crate) fn streams_max(&self) -> Option<u32> {
+        if let Protocol::Http2(parser) = &self.protocol { parser.streams_max() } else { None }
     }
 
     pub(super) fn give_up_silent(&mut self, now: u64, out: &mut Vec<Signal>) {

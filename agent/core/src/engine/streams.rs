@@ -5,9 +5,10 @@ use crate::causality::{Carried, Evidence, ExchangeId};
 use crate::connection::Origin;
 use crate::counter::Counter;
 use crate::exchange::Exchange;
-use crate::limits::STREAMS_MAX;
+use crate::limits::{SETTLE_NS, STREAMS_MAX};
 use crate::protocol::{HttpResponse, RequestHead, ResponseHead, Side, StreamStep};
 use crate::span::SpanKind;
+use crate::unsent::Head;
 use alloc::boxed::Box;
 use autospan_abi::{Policy, Role, Trail, token};
 
@@ -19,6 +20,8 @@ impl Engine {
     pub(super) fn multiplexed(&mut self, connection: u64, joined: bool) {
         let Some(link) = self.links.get_mut(&connection) else { return };
         let (role, tgid) = (link.connection.role, link.connection.tgid);
+        let calls_known = self.processes.get(&tgid).is_some_and(|process| process.unsent.is_known());
+        link.queue.is_known = calls_known && !joined;
         self.outputs.push_back(Output::Policy { connection, policy: Policy::streams(role) });
         if role == Role::Client && link.resumes == Resumes::One {
             link.resumes = Resumes::Strangers;
@@ -98,11 +101,15 @@ impl Engine {
     ) {
         let RequestHead::Http(request) = &*head;
         self.add(Counter::UnknownNames, u64::from(!request.is_known()));
+        let id = self.exchanges.next_id();
+        let is_writers = self.is_writers(connection, id, request.grpc || !request.is_known(), &origin);
+        // Whoever else wrote it may have written it for another.
+        let origin = if is_writers { origin } else { Origin { cause: 0, trail: Trail::Thread, ..origin } };
         let Some(link) = self.links.get_mut(&connection) else { return };
+        link.queue.most = link.queue.most.max(link.streams.len() + 1);
         if self.exchanges.is_full(&head) {
             return self.count(Counter::DroppedTableFull);
         }
-        let id = self.exchanges.next_id();
         let replaced = link.streams.insert(stream, id);
         let asked = link.asked.remove(&stream);
         // Streams begin in the order of their numbers: what was asked for before and is not sent will not be.
@@ -116,6 +123,37 @@ impl Engine {
             self.doubt_read(token, id);
         }
         replaced.into_iter().for_each(|id| self.drop_exchange(id));
+    }
+
+    /// A head that was written is the writer's own. `may_be_grpc`: the library that calls are asked of may have sent it.
+    fn is_writers(&mut self, connection: u64, id: ExchangeId, may_be_grpc: bool, origin: &Origin) -> bool {
+        if origin.trail == Trail::Stream {
+            return true;
+        }
+        let (Some(link), Some(process)) = (self.links.get_mut(&connection), self.processes.get_mut(&origin.tgid))
+        else {
+            return false;
+        };
+        if link.connection.role != Role::Client || !may_be_grpc {
+            return false;
+        }
+        let is_idle = link.streams.is_empty();
+        let is_settled = link.queue.ended.is_some_and(|ended| is_idle && ended.saturating_add(SETTLE_NS) <= origin.at);
+        // One that waits would have been sent.
+        link.queue.is_known |= is_settled && process.unsent.is_known();
+        // Of a peer whose settings were not seen, what it allowed before is known.
+        let allowed = link.connection.streams_max().map_or(link.queue.most, |max| max as usize);
+        let may_wait = !link.queue.is_known || link.streams.len() >= allowed.div_ceil(2);
+        let is_sure = process.is_seen(origin.at) && !may_wait;
+        match process.unsent.sent(id, origin.tid, origin.at) {
+            Head::Own => is_sure,
+            Head::Any => false,
+            Head::Unasked(told) => {
+                told.into_iter()
+                    .for_each(|id| self.exchanges.get_mut(id).into_iter().for_each(Exchange::is_not_proven));
+                false
+            }
+        }
     }
 
     pub(super) fn stream_step(&mut self, connection: u64, stream: u32, step: StreamStep, at: u64, token: u64) {
@@ -201,7 +239,9 @@ impl Engine {
     }
 
     fn end_stream(&mut self, connection: u64, stream: u32, at: u64) {
-        let id = self.links.get_mut(&connection).and_then(|link| link.streams.remove(&stream));
+        let Some(link) = self.links.get_mut(&connection) else { return };
+        let id = link.streams.remove(&stream);
+        link.queue.ended = Some(at);
         id.into_iter().for_each(|id| self.close(id, at));
     }
 

@@ -24,7 +24,12 @@ impl Event<'_> {
             }
             EventKind::Data(data) => w.data(data),
             EventKind::Forked { child_tgid } => w.u32s(&[*child_tgid, 0]),
-            EventKind::Executed | EventKind::Exited | EventKind::CodeMapped | EventKind::ThreadExited => {}
+            EventKind::Executed
+            | EventKind::Exited
+            | EventKind::CodeMapped
+            | EventKind::ThreadExited
+            | EventKind::CallStarted
+            | EventKind::CallReturned => {}
             EventKind::Multiplexed { connection } => w.u64s(&[*connection]),
             EventKind::StreamAsked { connection, stream, cause, trail } => {
                 w.u64s(&[*connection, *cause]);
@@ -52,6 +57,8 @@ impl EventKind<'_> {
             Self::Listening { .. } => RecordKind::ListenStarted,
             Self::CodeMapped => RecordKind::CodeMapped,
             Self::ThreadExited => RecordKind::ThreadExited,
+            Self::CallStarted => RecordKind::CallStarted,
+            Self::CallReturned => RecordKind::CallReturned,
             Self::Multiplexed { .. } => RecordKind::ConnectionMultiplexed,
             Self::StreamAsked { .. } => RecordKind::StreamAsked,
         }

@@ -29,6 +29,7 @@ pub const UNKNOWN: &str = "<unknown>";
 /// What a client starts with (section 3.4).
 pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+const SETTINGS_MAX_CONCURRENT_STREAMS: u16 = 3;
 const SETTINGS_MAX_FRAME_SIZE: u16 = 5;
 /// Largest value of that.
 const FRAME_BYTES_MAX: u32 = (1 << 24) - 1;
@@ -58,6 +59,8 @@ pub struct Http2 {
     request: Half,
     response: Half,
     streams: Streams,
+    /// Streams that the server takes at once. `None`: what it said of that may not have been seen.
+    streams_max: Option<u32>,
 }
 
 /// Where one side stands.
@@ -130,19 +133,21 @@ impl From<frame::Fault> for Stop {
 impl Http2 {
     /// For a connection whose client is about to send the preface.
     pub fn new() -> Self {
-        Self { request: Half::new(true), response: Half::new(false), streams: Streams::new() }
+        let (request, response) = (Half::new(true), Half::new(false));
+        Self { request, response, streams: Streams::new(), streams_max: Some(u32::MAX) }
     }
 
     /// For a connection that HTTP/1 asked to go on so: its last request, all of which was seen, is that of stream 1.
     pub fn upgraded() -> Self {
         // What the request says of settings is not read.
         let response = Half { frame_bytes_max: FRAME_BYTES_MAX, ..Half::new(false) };
-        Self { request: Half::new(true), response, streams: Streams::upgraded() }
+        Self { request: Half::new(true), response, streams: Streams::upgraded(), streams_max: Some(u32::MAX) }
     }
 
     /// For a connection that has been in use before.
     pub fn in_the_middle() -> Self {
-        Self { request: Half::in_the_middle(), response: Half::in_the_middle(), streams: Streams::default() }
+        let (request, response) = (Half::in_the_middle(), Half::in_the_middle());
+        Self { request, response, streams: Streams::default(), streams_max: None }
     }
 
     /// Does a client's first call start so? Looks at no more than 24 bytes. What servers start with is looked at by
@@ -193,6 +198,9 @@ impl Http2 {
     /// `side` goes on with a frame, behind a loss.
     pub fn restart(&mut self, side: Side) {
         self.streams.lost(side);
+        if side == Side::Response {
+            self.streams_max = None;
+        }
         let half = self.half(side);
         half.preface = false;
         half.decoder.forget();
@@ -207,6 +215,11 @@ impl Http2 {
     /// Nothing is in flight.
     pub fn is_idle(&self) -> bool {
         self.streams.is_empty()
+    }
+
+    /// Streams that the server takes at once. `None`: what it said of that may not have been seen.
+    pub fn streams_max(&self) -> Option<u32> {
+        self.streams_max
     }
 
     /// Gives up the streams of which nothing was heard since a loss.
@@ -334,6 +347,10 @@ impl Http2 {
 
     fn settings(&mut self, side: Side, header: Header, bytes: &[u8]) -> Result<Advance, Stop> {
         let payload = payload(header, bytes)?;
+        let streams = frame::settings(payload).filter(|(id, _)| *id == SETTINGS_MAX_CONCURRENT_STREAMS);
+        if let (Side::Response, Some((_, streams))) = (side, streams.last()) {
+            self.streams_max = Some(streams);
+        }
         let sizes = frame::settings(payload).filter(|(id, _)| *id == SETTINGS_MAX_FRAME_SIZE);
         if let Some((_, size)) = sizes.last() {
             // Smaller ones count once they are acknowledged.

@@ -7,12 +7,12 @@ use autospan_core::fact::Threads;
 use autospan_core::span::{Status, Value};
 use proptest::prelude::*;
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
-const ACK: &[u8] = b"\0\0\0\x04\x01\0\0\0\0";
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+pub(crate) const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
+pub(crate) const ACK: &[u8] = b"\0\0\0\x04\x01\0\0\0\0";
 const END_STREAM: u8 = 1;
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = (payload.len() as u32).to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
@@ -27,15 +27,15 @@ fn headers(flags: u8, stream: u32, fields: &[(&str, &str)]) -> Vec<u8> {
     frame(1, 4 | flags, stream, &block)
 }
 
-fn h2_get(stream: u32, path: &str) -> Vec<u8> {
+pub(crate) fn h2_get(stream: u32, path: &str) -> Vec<u8> {
     headers(END_STREAM, stream, &[(":method", "GET"), (":scheme", "http"), (":path", path), (":authority", "shop")])
 }
 
-fn h2_ok(stream: u32) -> Vec<u8> {
+pub(crate) fn h2_ok(stream: u32) -> Vec<u8> {
     [headers(0, stream, &[(":status", "200")]), frame(0, END_STREAM, stream, b"ok")].concat()
 }
 
-trait Bytes {
+pub(crate) trait Bytes {
     fn read_bytes(&mut self, tid: u32, connection: Conn, bytes: &[u8]);
     fn write_bytes(&mut self, tid: u32, connection: Conn, bytes: &[u8]);
     /// What both ends of a connection say first.
@@ -620,14 +620,14 @@ fn a_connection_that_breaks_the_protocol_is_given_up_with_its_reason() {
     }
 }
 
-fn grpc_request(stream: u32, path: &str) -> Vec<u8> {
+pub(crate) fn grpc_request(stream: u32, path: &str) -> Vec<u8> {
     let fields = [(":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "shop:50051")];
     let grpc = [("content-type", "application/grpc"), ("te", "trailers")];
     let message = frame(0, END_STREAM, stream, b"\0\0\0\0\0");
     [headers(0, stream, &[fields.as_slice(), &grpc].concat()), message].concat()
 }
 
-fn grpc_answer(stream: u32, status: &str) -> Vec<u8> {
+pub(crate) fn grpc_answer(stream: u32, status: &str) -> Vec<u8> {
     let head = headers(0, stream, &[(":status", "200"), ("content-type", "application/grpc")]);
     [head, headers(END_STREAM, stream, &[("grpc-status", status)])].concat()
 }

@@ -8,6 +8,7 @@ mod only_request;
 mod reuse;
 mod spawned;
 mod tls;
+mod unsent;
 mod world;
 
 pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";

@@ -243,6 +243,16 @@ impl World {
         self.record(tgid, tid, EventKind::StreamAsked { connection, stream, cause, trail });
     }
 
+    /// `tid` enters the function of a library that sends a request.
+    pub(crate) fn start_call(&mut self, tgid: u32, tid: u32) {
+        self.record(tgid, tid, EventKind::CallStarted);
+    }
+
+    /// It is back from there.
+    pub(crate) fn return_from_call(&mut self, tgid: u32, tid: u32) {
+        self.record(tgid, tid, EventKind::CallReturned);
+    }
+
     pub(crate) fn thread_exit(&mut self, tgid: u32, tid: u32) {
         self.record(tgid, tid, EventKind::ThreadExited);
     }

@@ -78,6 +78,8 @@ fn what(kind: &EventKind<'_>) -> String {
         }
         EventKind::Exited => "exited".into(),
         EventKind::ThreadExited => "thread exited".into(),
+        EventKind::CallStarted => "call started".into(),
+        EventKind::CallReturned => "call returned".into(),
         other => panic!("the simulator writes no {other:?}"),
     }
 }

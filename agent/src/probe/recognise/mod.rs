@@ -2,6 +2,7 @@
 
 mod event_loop;
 mod go;
+mod grpc;
 mod tls;
 mod unnamed;
 
@@ -23,6 +24,7 @@ pub fn recognise<S: Source + ?Sized>(source: &S) -> Recognised {
         }
         python::recognise(&elf, &mut recognised);
         event_loop::recognise(&elf, &mut recognised);
+        grpc::recognise(&elf, &mut recognised);
     }
     finish(&mut recognised.probes);
     finish(&mut recognised.on_demand);

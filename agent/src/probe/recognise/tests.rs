@@ -1,5 +1,5 @@
 use super::*;
-use crate::elf::testing::{AARCH64, CODE_OFFSET, Image, openssl_without_symbols};
+use crate::elf::testing::{AARCH64, CODE_OFFSET, Image, functions_with_names, openssl_without_symbols};
 use crate::probe::plan::ProbeProgram;
 use ProbeProgram::{TlsFree, TlsHandshake, TlsRead, TlsReadEx, TlsReturn, TlsSetFd, TlsWrite, TlsWriteEx, TlsWriteEx2};
 
@@ -202,6 +202,35 @@ fn streams_of_node() {
         names[missing] = "another";
         assert_eq!(probes(&recognise(node(&names).build().as_slice())), [(0, NodeChecks)], "{missing}");
     }
+}
+
+/// Three functions of 16 bytes, the first of which says what it would log.
+fn grpc_of_python(extension: &str) -> Image {
+    let base = Image { exports: vec![function(extension, 48, 16)], ..Image::default() };
+    functions_with_names(&[""], ["grpc_call_start_batch(call=", "second", "third"], base)
+}
+
+/// In the function at `at`, `jne` to the first byte of the code.
+fn jump_to_first(image: &mut Image, at: usize) {
+    image.code[at..at + 2].copy_from_slice(&[0x0f, 0x85]);
+    image.code[at + 2..at + 6].copy_from_slice(&(-(at as i32) - 6).to_le_bytes());
+}
+
+#[test]
+fn calls_of_grpc_in_python() {
+    use ProbeProgram::{GrpcStartBatch, GrpcStartBatchReturn};
+    let found = |image: &Image| probes(&recognise(image.build().as_slice()));
+    let at = |offset| [(offset, GrpcStartBatch), (offset, GrpcStartBatchReturn)];
+    let mut image = grpc_of_python("PyInit_cygrpc");
+    assert_eq!(found(&image), at(0));
+    // Nobody calls it: it is a part of another one.
+    image.code[48] = 0x90;
+    assert_eq!(found(&image), []);
+    jump_to_first(&mut image, 24);
+    assert_eq!(found(&image), at(16));
+    jump_to_first(&mut image, 40);
+    assert_eq!(found(&image), [], "of two");
+    assert_eq!(found(&grpc_of_python("PyInit_cython")), [], "another program, which calls in another way");
 }
 
 /// A table that is longer than a window, with names that lie across its end.

@@ -13,6 +13,9 @@ pub struct Nginx {
     process: Process,
 }
 
+/// As its configuration says.
+const WORKERS: usize = 2;
+
 /// What differs from a plain proxy.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Settings<'a> {
@@ -47,7 +50,9 @@ impl Nginx {
         let mut command = Command::new(find("nginx").context("nginx is not installed: run `cargo xtask setup`")?);
         command.args(["-p", &path, "-c", "nginx.conf", "-e", "stderr"]);
         let mut process = Process::start_in(directory, "nginx", &command)?;
-        process.wait_until("to accept connections", |_| address.answers())?;
+        // The kernel accepts connections for workers that are not there yet.
+        let has_workers = |process: &Process| process.family().is_ok_and(|family| family.len() > WORKERS);
+        process.wait_until("to accept connections", |process| address.answers() && has_workers(process))?;
         Ok(Self { address, process })
     }
 

@@ -219,3 +219,9 @@ fn nginx_without_tls() -> Result<()> {
     needs_root!();
     nginx(None)
 }
+
+#[test]
+fn nginx_over_tls() -> Result<()> {
+    needs_root!();
+    nginx(Some(&Authority::new()?))
+}

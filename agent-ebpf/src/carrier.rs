@@ -193,11 +193,12 @@ pub(crate) fn current(thread: Thread) -> Carrier {
     in_context(Context::current(thread), thread)
 }
 
-/// What the context carries that the thread runs. One that nobody was seen to make is its thread's only one.
+/// What the context carries that the thread runs. One that nobody was seen to make is its thread's only one, unless it is a
+/// greenlet, whose making is not seen.
 #[inline(always)]
 pub(crate) fn in_context(context: Context, thread: Thread) -> Carrier {
     let mut found = CARRIERS.get_ptr(context);
-    if found.is_none() && context.is_task() {
+    if found.is_none() && context.is_task() && !context.is_greenlet() {
         found = CARRIERS.get_ptr(Context::thread(thread));
     }
     if found.is_none() && context.trail() == Trail::Turn {
@@ -214,6 +215,15 @@ pub(crate) fn in_context(context: Context, thread: Thread) -> Carrier {
 pub(crate) fn of(context: Context) -> Option<Carrier> {
     // SAFETY: a copy; an entry reused meanwhile belongs to no living context of this identity.
     unsafe { CARRIERS.get(context) }.copied()
+}
+
+/// How far a request is believed to be what the context works for that reads it from `sock`. A greenlet that reads another one
+/// before it has answered the first works for both.
+#[inline(always)]
+pub(crate) fn trail_of_read(context: Context, sock: Sock) -> Trail {
+    let is_shared =
+        |before: Carrier| before.sock != sock.0 && (before.waits() == Some(true) || !before.cause.is_task());
+    if context.is_greenlet() && of(context).is_some_and(is_shared) { Trail::Thread } else { context.trail() }
 }
 
 /// The context works for this request from now on; for nobody if it is none.

@@ -382,7 +382,7 @@ impl Connection {
             pending::set(thread, Carrier::read(token, Trail::Task, sock));
             return token;
         }
-        carrier::set(context, Carrier::read(token, context.trail(), sock));
+        carrier::set(context, Carrier::read(token, carrier::trail_of_read(context, sock), sock));
         token
     }
 }

@@ -71,6 +71,11 @@ impl Context {
         self.kind == TASK
     }
 
+    #[inline(always)]
+    pub(crate) fn is_greenlet(self) -> bool {
+        self.id & GREENLET != 0 && self.is_task() && process::has(self.tgid, TRAIT_PYTHON)
+    }
+
     /// A task of the same process.
     #[inline(always)]
     pub(crate) fn at(self, address: u64) -> Self {
@@ -170,6 +175,15 @@ pub(crate) fn mapped(thread: Thread, address: u64) -> Option<Context> {
     // SAFETY: the agent writes an entry anew only when it knows more.
     let has_greenlets = unsafe { PYTHONS.get(thread.tgid) }.is_some_and(|runtime| runtime.datastack != 0);
     has_greenlets.then(|| Context::task(thread.tgid, address | GREENLET))
+}
+
+/// The greenlet that waits for events: that of an event loop, which works for many requests.
+#[inline(always)]
+pub(crate) fn waiting_greenlet(thread: Thread) -> Option<Context> {
+    // Those that are none are not looked for.
+    mapped(thread, 0)?;
+    let context = Context::current(thread);
+    context.is_greenlet().then_some(context)
 }
 
 /// Where the thread's storage holds its `PyThreadState *`.

@@ -3,6 +3,7 @@
 mod chain;
 mod commands;
 mod exporter;
+mod greenlets;
 mod h2;
 mod load;
 mod need;

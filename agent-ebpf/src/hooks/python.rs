@@ -58,12 +58,14 @@ pub fn python_queue_put(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// Return of `SimpleQueue.get` and `get_nowait`: the thread works on the item, and on nothing else.
+/// Return of `SimpleQueue.get` and `get_nowait`: the thread, or its greenlet, works on the item, and on nothing else.
 #[uretprobe]
 pub fn python_queue_got(ctx: RetProbeContext) -> u32 {
     let (Some(thread), item) = (process::current_target(), ctx.ret::<u64>()) else { return 0 };
     if item != 0 {
-        carrier::set(Context::thread(thread), pending::take_work(thread.tgid, item));
+        let context = Context::current(thread);
+        let taker = if context.is_greenlet() { context } else { Context::thread(thread) };
+        carrier::set(taker, pending::take_work(thread.tgid, item));
     }
     0
 }

@@ -4,7 +4,7 @@ use autospan_abi::process::TRAIT_TURNS;
 use aya_ebpf::macros::{tracepoint, uprobe};
 use aya_ebpf::programs::{ProbeContext, TracePointContext};
 
-use crate::context::Context;
+use crate::context::{self, Context};
 use crate::process::{self, Thread};
 use crate::{carrier, pending, turns};
 
@@ -14,6 +14,9 @@ pub fn enter_wait(_: TracePointContext) -> u32 {
     if let Some(thread) = process::current_target() {
         end(thread);
         turns::waits(thread);
+        if let Some(greenlet) = context::waiting_greenlet(thread) {
+            carrier::forget(greenlet);
+        }
     }
     0
 }

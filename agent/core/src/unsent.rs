@@ -14,8 +14,17 @@ pub(crate) struct Unsent {
     is_known: bool,
     /// There may be calls that are not among them.
     incomplete_until: u64,
-    /// Those that were told to be their writers' lately, and when.
-    told: Vec<(u64, ExchangeId)>,
+    /// Those that were told to be their writers' lately.
+    told: Vec<Told>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    id: ExchangeId,
+    tid: u32,
+    at: u64,
+    /// The thread has not returned from the call.
+    is_inside: bool,
 }
 
 /// Whose head was written.
@@ -25,7 +34,7 @@ pub(crate) enum Head {
     Own,
     /// Of one of several, or of one that nobody is asking for at the moment.
     Any,
-    /// Of a call that nobody has asked for, so that these may not be what they seemed to be.
+    /// Of a call that nobody has asked for, or another one from inside one call, so that these may not be what they seemed to be.
     Unasked(Vec<ExchangeId>),
 }
 
@@ -57,13 +66,14 @@ impl Unsent {
 
     pub(crate) fn returned(&mut self, tid: u32) {
         self.calls.iter_mut().filter(|call| call.tid == tid).for_each(|call| call.is_inside = false);
+        self.told.iter_mut().filter(|told| told.tid == tid).for_each(|told| told.is_inside = false);
     }
 
     /// `tid` wrote the head of the call `id`.
     pub(crate) fn sent(&mut self, id: ExchangeId, tid: u32, at: u64) -> Head {
         self.expire(at);
         if self.calls.is_empty() {
-            return Head::Unasked(self.told.drain(..).map(|(_, id)| id).collect());
+            return Head::Unasked(self.told.drain(..).map(|told| told.id).collect());
         }
         let is_only = self.calls.len() == 1;
         let own = self.calls.iter().rposition(|call| call.tid == tid && call.is_inside && call.at <= at);
@@ -73,18 +83,23 @@ impl Unsent {
             None => self.calls.pop(),
         };
         self.calls.iter_mut().for_each(|call| call.is_doubted = true);
+        // One of the two was not its own.
+        let first = |told: &Told| own.is_none() && told.tid == tid && told.is_inside;
+        if self.told.iter().any(first) {
+            return Head::Unasked(self.told.extract_if(.., |told| first(told)).map(|told| told.id).collect());
+        }
         let is_sure = sent.is_some_and(|call| own.is_some() && !call.is_doubted);
         if !is_only || !is_sure || at < self.incomplete_until || self.told.len() >= UNSENT_MAX {
             return Head::Any;
         }
-        self.told.push((at, id));
+        self.told.push(Told { id, tid, at, is_inside: true });
         Head::Own
     }
 
     /// Calls that fail before they are sent never will be.
     fn expire(&mut self, now: u64) {
         self.calls.retain(|call| call.at.saturating_add(UNSENT_NS) > now);
-        self.told.retain(|(at, _)| at.saturating_add(SETTLE_NS) > now);
+        self.told.retain(|told| told.at.saturating_add(SETTLE_NS) > now);
     }
 }
 
@@ -108,6 +123,15 @@ mod tests {
         calls.sent(8, 2, 20 + SETTLE_NS);
         assert_eq!(calls.sent(9, 2, 30 + SETTLE_NS), Head::Unasked(Vec::from([8])), "the other one is decided");
         assert_eq!(calls.sent(10, 2, 40 + SETTLE_NS), Head::Unasked(Vec::new()));
+    }
+
+    #[test]
+    fn the_second_head_of_a_call_takes_back_the_first_though_another_call_has_begun() {
+        let mut calls = Unsent::default();
+        calls.started(3, 10);
+        assert_eq!(calls.sent(7, 3, 20), Head::Own);
+        calls.started(4, 30);
+        assert_eq!(calls.sent(8, 3, 40), Head::Unasked(Vec::from([7])));
     }
 
     #[test]

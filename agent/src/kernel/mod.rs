@@ -31,6 +31,7 @@ pub use capability::{Capability, Loss};
 use debug_log::DebugLog;
 use probes::Probes;
 use process_table::ProcessTable;
+use program::GREENLETS;
 pub use stats::ProgramStats;
 use wakeups::Wakeups;
 
@@ -214,7 +215,10 @@ impl Kernel {
 
     /// Where the CPython of a process keeps what its threads run. False: the map does not take it, and the threads are all
     /// that is seen.
-    pub fn set_python(&mut self, tgid: u32, runtime: PythonRuntime) -> bool {
+    pub fn set_python(&mut self, tgid: u32, mut runtime: PythonRuntime) -> bool {
+        if self.capabilities.iter().any(|capability| GREENLETS.contains(&capability.name) && !capability.works()) {
+            runtime.datastack = 0;
+        }
         let set = self.pythons.insert(tgid, runtime, 0);
         match &set {
             Ok(()) => self.processes.add_traits(tgid, TRAIT_PYTHON),

@@ -45,6 +45,13 @@ macro_rules! syscall {
     };
 }
 
+/// Sees what is mapped: code, and the stacks of greenlets.
+const MAPPINGS: &str = "library loads";
+/// Sees who waits for events.
+const TURNS: &str = "event loop turns";
+/// Without them nothing tells that a greenlet has the address of one that ended, or that it runs an event loop.
+pub(crate) const GREENLETS: [&str; 2] = [MAPPINGS, TURNS];
+
 pub(crate) const PLANS: &[Plan] = &[
     Plan {
         capability: "process end",
@@ -75,8 +82,8 @@ pub(crate) const PLANS: &[Plan] = &[
         needs_offsets: true,
     },
     Plan {
-        capability: "library loads",
-        without: "TLS inside libraries that a process loads after it was found",
+        capability: MAPPINGS,
+        without: "TLS inside libraries that a process loads after it was found, and parents of gevent's calls where several requests are in flight",
         attachments: &[
             ("exit_mmap", Hook::Tracepoint("syscalls", "sys_exit_mmap")),
             ("enter_mmap", Hook::Tracepoint("syscalls", "sys_enter_mmap")),
@@ -85,7 +92,7 @@ pub(crate) const PLANS: &[Plan] = &[
         needs_offsets: false,
     },
     Plan {
-        capability: "event loop turns",
+        capability: TURNS,
         without: "nothing is missed, but calls of event loops have no parent where several requests are in flight",
         attachments: &[
             ("enter_wait", Hook::Tracepoint("syscalls", "sys_enter_epoll_wait")),

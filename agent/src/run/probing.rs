@@ -5,7 +5,6 @@ use crate::kernel::Kernel;
 use crate::probe::{Libraries, ProbeChange, ProbeFamily, ProbeProgram};
 use autospan_abi::PythonRuntime;
 use autospan_abi::process::{TRAIT_GO, TRAIT_JOBS, TRAIT_TLS, TRAIT_TURNS, TRAIT_UVLOOP};
-
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 

@@ -269,7 +269,9 @@ fn where_a_process_has_it() {
     let Some(Ok(python)) = recognised.python else { panic!("{:?}", recognised.python) };
     let runtime = python.runtime(0x7f00_0000_0000, 0, Libc::Glibc, false).expect("the code is there");
     assert_eq!(runtime.context_type, 0x7f00_0000_0000 + CODE_OFFSET + CONTEXT_TYPE_AT);
-    assert_eq!((runtime.specific, runtime.specific_entry), (0x310, 16));
+    assert_eq!((runtime.specific, runtime.specific_entry, runtime.datastack), (0x310, 16, 0));
+    let with_greenlets = python.runtime(0x7f00_0000_0000, 0, Libc::Glibc, true).expect("the code is there");
+    assert_eq!(with_greenlets.datastack, 296);
     let musl = python.runtime(CODE_BASE, 0, Libc::Musl, false).expect("the code is there");
     assert_eq!((musl.specific, musl.specific_entry), (0x80, 8));
     assert_eq!(python.runtime(CODE_BASE, PAGE, Libc::Glibc, false), None, "no code there");

@@ -180,9 +180,14 @@ const GO_FOLDER: &str = "tests/apps/go";
 
 /// The Go service by the newest toolchain.
 fn go_app() -> Result<()> {
-    let folder = root().join(GO_FOLDER);
-    Part::new("go-app").install(&fs::read_to_string(folder.join("main.go"))?, |directory| {
-        go_build(&newest_go(), &folder, &[], &directory.join("go_app"), ".")
+    go_program("go-app", GO_FOLDER, "go_app")
+}
+
+/// What a folder's `main.go` makes by the newest toolchain.
+fn go_program(name: &str, folder: &str, executable: &str) -> Result<()> {
+    let folder = root().join(folder);
+    Part::new(name).install(&fs::read_to_string(folder.join("main.go"))?, |directory| {
+        go_build(&newest_go(), &folder, &[], &directory.join(executable), ".")
     })
 }
 
@@ -223,14 +228,8 @@ const NODE_HTTP2_SOURCES: [&str; 4] = [
 fn http2() -> Result<()> {
     python("h2-venv", &python3(), "tests/apps/h2/requirements.txt")?;
     node("h2-node", "tests/apps/h2", &NODE_HTTP2_SOURCES)?;
-    let folder = root().join("tests/apps/h2");
-    Part::new("h2-go").install(&fs::read_to_string(folder.join("main.go"))?, |directory| {
-        go_build(&newest_go(), &folder, &[], &directory.join("http_app"), ".")
-    })?;
-    let folder = root().join("tests/apps/streams");
-    Part::new("streams").install(&fs::read_to_string(folder.join("main.go"))?, |directory| {
-        go_build(&newest_go(), &folder, &[], &directory.join("streams_app"), ".")
-    })?;
+    go_program("h2-go", "tests/apps/h2", "http_app")?;
+    go_program("streams", "tests/apps/streams", "streams_app")?;
     grpc_go()
 }
 

@@ -8,7 +8,7 @@ use std::thread;
 /// More would only wait for the kernel's locks.
 const THREADS_MAX: usize = 8;
 
-/// What `load` makes of each, in no order. As many at a time as there are CPUs.
+/// What `load` makes of each, in no order. As many at a time as there are CPUs, up to [`THREADS_MAX`].
 pub(super) fn side_by_side<T: Send, R: Send>(
     programs: impl IntoIterator<Item = T>,
     load: impl Fn(T) -> R + Sync,

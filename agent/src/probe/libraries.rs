@@ -45,8 +45,14 @@ struct Used {
     attached: bool,
 }
 
-/// What a process maps, in order; nothing where the file is of no interest.
-type Mapped = Vec<(MapKey, Option<FileId>)>;
+/// What a process maps.
+#[derive(Debug, Default)]
+struct Mapped {
+    /// In order; nothing where the file is of no interest.
+    files: Vec<(MapKey, Option<FileId>)>,
+    /// Something that switches between greenlets is among it.
+    has_greenlets: bool,
+}
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -64,9 +70,9 @@ impl Libraries {
         let before = self.processes.remove(&pid).unwrap_or_default();
         let mappings = maps::read(pid);
         let mut changes = Vec::new();
-        let mut now = Mapped::with_capacity(mappings.len());
+        let mut now = Vec::with_capacity(mappings.len());
         if self.processes.len() < PROCESSES_MAX {
-            let seen: HashMap<_, _> = before.iter().copied().collect();
+            let seen: HashMap<_, _> = before.files.iter().copied().collect();
             for mapping in &mappings {
                 let file = match seen.get(&mapping.key) {
                     Some(file) => file.inspect(|file| self.use_again(*file)),
@@ -78,7 +84,8 @@ impl Libraries {
         // Only now, so that what is mapped as before is not detached in between.
         self.release(&before, &mut changes);
         if !now.is_empty() {
-            self.processes.insert(pid, Arc::new(now));
+            let has_greenlets = mappings.iter().any(Mapping::is_gevent);
+            self.processes.insert(pid, Arc::new(Mapped { files: now, has_greenlets }));
         }
         changes
     }
@@ -110,26 +117,33 @@ impl Libraries {
 
     /// What was recognised in the files of a process.
     pub fn of(&self, pid: u32) -> impl Iterator<Item = &Recognised> {
-        let mapped = self.processes.get(&pid).map(|mapped| files(mapped));
-        mapped.into_iter().flatten().filter_map(|file| Some(&*self.used.get(&file)?.recognised))
+        self.used(pid).map(|used| &*used.recognised)
     }
 
     /// Those of them that have their probes.
     pub fn attached(&self, pid: u32) -> impl Iterator<Item = &Recognised> {
+        self.used(pid).filter(|used| used.attached).map(|used| &*used.recognised)
+    }
+
+    fn used(&self, pid: u32) -> impl Iterator<Item = &Used> {
         let mapped = self.processes.get(&pid).map(|mapped| files(mapped));
-        let used = mapped.into_iter().flatten().filter_map(|file| self.used.get(&file));
-        used.filter(|used| used.attached).map(|used| &*used.recognised)
+        mapped.into_iter().flatten().filter_map(|file| self.used.get(&file))
+    }
+
+    /// Whether something in the process switches between greenlets.
+    pub fn has_greenlets(&self, pid: u32) -> bool {
+        self.processes.get(&pid).is_some_and(|mapped| mapped.has_greenlets)
     }
 
     /// Where the CPython of a process keeps what its threads run. `None`: it has none that is supported, or it is gone.
     pub fn python(&self, pid: u32) -> Option<PythonRuntime> {
-        let of_key = |key: MapKey| self.processes.get(&pid)?.iter().find(|(mapped, _)| *mapped == key)?.1;
+        let of_key = |key: MapKey| self.processes.get(&pid)?.files.iter().find(|(mapped, _)| *mapped == key)?.1;
         let python = |key: MapKey| self.used.get(&of_key(key)?)?.recognised.python.as_ref()?.as_ref().ok();
         // Nothing is read for the many processes without one.
         self.of(pid).any(|recognised| matches!(recognised.python, Some(Ok(_)))).then_some(())?;
         let mappings = maps::read(pid);
         let libc = if mappings.iter().any(Mapping::is_musl) { Libc::Musl } else { Libc::Glibc };
-        let has_greenlets = mappings.iter().any(Mapping::is_gevent);
+        let has_greenlets = self.has_greenlets(pid);
         let runtime =
             |mapping: &Mapping| python(mapping.key)?.runtime(mapping.start, mapping.offset, libc, has_greenlets);
         mappings.iter().find_map(runtime)
@@ -140,7 +154,7 @@ impl Libraries {
         self.of(pid).any(|recognised| !recognised.on_demand.is_empty()).then_some(())?;
         let mapped = self.processes.get(&pid)?;
         let with_probes = |mapping: &Mapping| {
-            let (_, file) = mapped.iter().find(|(key, _)| *key == mapping.key)?;
+            let (_, file) = mapped.files.iter().find(|(key, _)| *key == mapping.key)?;
             let used = self.used.get(file.as_ref()?).filter(|used| !used.recognised.on_demand.is_empty())?;
             let (path, _) = mapping.find(pid).filter(|(_, stamp)| *stamp == used.stamp)?;
             Some((path, used.recognised.on_demand.as_slice()))
@@ -204,7 +218,7 @@ impl Libraries {
 }
 
 fn files(mapped: &Mapped) -> impl Iterator<Item = FileId> {
-    mapped.iter().filter_map(|(_, file)| *file)
+    mapped.files.iter().filter_map(|(_, file)| *file)
 }
 
 #[cfg(test)]

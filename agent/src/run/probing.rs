@@ -45,8 +45,12 @@ impl Probing {
         }
     }
 
-    /// It may be another one by now: with greenlets.
+    /// One that is known may have greenlets by now.
     fn look_for_python(&mut self, kernel: &mut Kernel, pid: u32) {
+        let is_same = |known: &PythonRuntime| known.datastack != 0 || !self.libraries.has_greenlets(pid);
+        if self.pythons.get(&pid).is_some_and(is_same) {
+            return;
+        }
         let Some(runtime) = self.libraries.python(pid) else { return };
         if self.pythons.get(&pid) == Some(&runtime) || !kernel.set_python(pid, runtime) {
             return;

@@ -1,6 +1,6 @@
 //! What `cargo xtask accuracy` needs beyond the tests' services, below target/rig/accuracy.
 
-use super::{Args, Package, Part, debian_packages, go_build, go_toolchain, node, python, python3};
+use super::{Args, Package, Part, debian_packages, go_build, go_toolchain, newest_go, node, python, python3};
 use crate::program::{cargo, find, run, target};
 use crate::root;
 use anyhow::{Context, Result};
@@ -82,7 +82,7 @@ fn go() -> Result<()> {
         for (name, release, flags) in GO {
             let compiler = match release {
                 Some(release) => go_toolchain(name, release)?,
-                None => target().join("rig/venv/bin/go"),
+                None => newest_go(),
             };
             fs::create_dir_all(directory.join(name))?;
             go_build(&compiler, &folder, &["-ldflags", flags], &directory.join(name), "./...")?;

@@ -102,7 +102,7 @@ impl Engine {
         let RequestHead::Http(request) = &*head;
         self.add(Counter::UnknownNames, u64::from(!request.is_known()));
         let id = self.exchanges.next_id();
-        let is_writers = self.is_writers(connection, id, request.grpc || !request.is_known(), &origin);
+        let is_writers = self.attribute_head(connection, id, request.grpc || !request.is_known(), &origin);
         // Whoever else wrote it may have written it for another.
         let origin = if is_writers { origin } else { Origin { cause: 0, trail: Trail::Thread, ..origin } };
         let Some(link) = self.links.get_mut(&connection) else { return };
@@ -125,8 +125,9 @@ impl Engine {
         replaced.into_iter().for_each(|id| self.drop_exchange(id));
     }
 
-    /// A head that was written is the writer's own. `may_be_grpc`: the library that calls are asked of may have sent it.
-    fn is_writers(&mut self, connection: u64, id: ExchangeId, may_be_grpc: bool, origin: &Origin) -> bool {
+    /// A head was written: whether it is the writer's own. Counts as sent what was asked for, and takes back what was wrongly told
+    /// of others. `may_be_grpc`: the library that calls are asked of may have sent it.
+    fn attribute_head(&mut self, connection: u64, id: ExchangeId, may_be_grpc: bool, origin: &Origin) -> bool {
         if origin.trail == Trail::Stream {
             return true;
         }
@@ -149,8 +150,11 @@ impl Engine {
             Head::Own => is_sure,
             Head::Any => false,
             Head::Unasked(told) => {
-                told.into_iter()
-                    .for_each(|id| self.exchanges.get_mut(id).into_iter().for_each(Exchange::is_not_proven));
+                for id in told {
+                    if let Some(exchange) = self.exchanges.get_mut(id) {
+                        exchange.is_not_proven();
+                    }
+                }
                 false
             }
         }

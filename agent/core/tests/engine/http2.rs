@@ -166,13 +166,19 @@ fn who_works_on_a_stream_calls_for_its_request() {
     assert_eq!(world.trees(), expected);
 }
 
-#[test]
-fn who_writes_the_heads_of_its_own_requests_only_is_believed_on_a_shared_connection() {
+/// A process to which two connections lead, and from which one does that requests of both may go over.
+fn two_requests_and_a_client() -> World {
     let mut world = World::new();
     world.process(1, Threads::Multiplexed);
     world.server(1, 10, 50_000);
     world.server(1, 11, 50_001);
     world.client(1, 20, 40_000);
+    world
+}
+
+#[test]
+fn who_writes_the_heads_of_its_own_requests_only_is_believed_on_a_shared_connection() {
+    let mut world = two_requests_and_a_client();
     world.begin(100, Some(20), None);
     world.trail = Trail::Stream;
     world.read(100, 10, &get("/one"));
@@ -209,12 +215,8 @@ fn an_upgraded_request_is_that_of_the_first_stream() {
 /// An event loop asks for each in the turn of its request, and writes both at once in a turn of nobody's.
 #[test]
 fn a_stream_is_for_whoever_asked_for_it() {
-    let mut world = World::new();
+    let mut world = two_requests_and_a_client();
     world.trail = Trail::Turn;
-    world.process(1, Threads::Multiplexed);
-    world.server(1, 10, 50_000);
-    world.server(1, 11, 50_001);
-    world.client(1, 20, 40_000);
     world.multiplexed(20);
     world.begin(99, Some(20), None);
     world.read(100, 10, &get("/one"));
@@ -236,11 +238,7 @@ fn a_stream_is_for_whoever_asked_for_it() {
 /// Goroutines ask, and another one writes what they asked for, maybe before each of them has said so.
 #[test]
 fn who_asks_may_say_so_after_the_head_was_written() {
-    let mut world = World::new();
-    world.process(1, Threads::Multiplexed);
-    world.server(1, 10, 50_000);
-    world.server(1, 11, 50_001);
-    world.client(1, 20, 40_000);
+    let mut world = two_requests_and_a_client();
     world.begin(99, Some(20), None);
     world.trail = Trail::Task;
     world.read(100, 10, &get("/one"));
@@ -262,12 +260,8 @@ fn who_asks_may_say_so_after_the_head_was_written() {
 /// Until it knew, it took who read an answer there for one who goes on with what was asked last.
 #[test]
 fn turns_are_believed_for_requests_since_the_kernel_side_knew_of_the_shared_connection() {
-    let mut world = World::new();
+    let mut world = two_requests_and_a_client();
     world.trail = Trail::Turn;
-    world.process(1, Threads::Multiplexed);
-    world.server(1, 10, 50_000);
-    world.server(1, 11, 50_001);
-    world.client(1, 20, 40_000);
     world.client(1, 21, 40_001);
     world.client(1, 22, 40_002);
     world.client(1, 23, 40_003);

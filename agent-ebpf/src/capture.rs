@@ -4,7 +4,7 @@ use autospan_abi::limits::{
     EDGE_HEAD_BYTES, EDGE_TAIL_BYTES, HEAD_DEFAULT_BYTES, MESSAGE_SEGMENTS_MAX, PAYLOAD_CLASSES, PAYLOAD_MAX,
     POLICIES_MAX, SEGMENTS_MAX,
 };
-use autospan_abi::{Counter, Data, Direction, Policy, PolicyMode, RecordKind, Role};
+use autospan_abi::{Counter, Data, Direction, Policy, PolicyMode, RecordKind, Role, Sharing};
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{LruHashMap, PerCpuArray};
@@ -86,7 +86,9 @@ impl Transfer {
         connection.ensure_reported(call.socket().sock, thread);
         let mut policy = policy(connection);
         let inbound = call.direction == Direction::Inbound as u8;
-        if policy.multiplexed != 0 || is_preface(connection, call, inbound) {
+        if policy.sharing == Sharing::Pipeline as u32 {
+            connection.pipelines(thread);
+        } else if policy.sharing == Sharing::Streams as u32 || is_preface(connection, call, inbound) {
             connection.multiplexes(thread);
         }
         // The engine's verdict comes after the next calls, of which all must be seen.

@@ -46,6 +46,12 @@ pub(crate) struct Cause {
 impl Cause {
     pub(crate) const NONE: Self = Self { token: 0, trail: 0, own: 0 };
 
+    /// Of a context that has just read responses with this token.
+    #[inline(always)]
+    pub(crate) fn answered(token: u64, trail: Trail) -> Self {
+        Self { token, trail: trail as u32, own: 0 }
+    }
+
     #[inline(always)]
     pub(crate) fn is_some(self) -> bool {
         self.token != 0
@@ -100,7 +106,16 @@ impl Carrier {
     #[inline(always)]
     pub(crate) fn cause_on(self, sock: Sock, thread: Thread) -> Cause {
         let in_turn = matches!(self.cause.trail(), Trail::Turn | Trail::ReuseAtOnce);
-        if !in_turn || self.cause.own != 0 || self.sock != sock.0 {
+        if !in_turn {
+            return self.cause;
+        }
+        // Nobody waits for a connection that all share. But what many have left there may be written by the immediate that the
+        // first of them asked for.
+        if connection::peek(sock).is_some_and(|connection| connection.is_pipeline()) {
+            let trail = if turns::runs_immediates(thread.tid) { Trail::Reuse as u32 } else { self.cause.trail };
+            return Cause { trail, ..self.cause };
+        }
+        if self.cause.own != 0 || self.sock != sock.0 {
             return self.cause;
         }
         let trail = if turns::asked_now(thread.tid) { Trail::ReuseAtOnce } else { Trail::Reuse };
@@ -168,6 +183,12 @@ impl Carrier {
         self.cause.is_some() && self.waits().unwrap_or(!self.cause.trail().is_spawned())
     }
 
+    /// Its request waits for an answer, as far as that can be told.
+    #[inline(always)]
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.cause.is_some() && self.waits() == Some(true)
+    }
+
     /// Its request waits for an answer. `None`: that cannot be told, since a response was read meanwhile.
     #[inline(always)]
     fn waits(&self) -> Option<bool> {
@@ -230,6 +251,22 @@ pub(crate) fn trail_of_read(context: Context, sock: Sock) -> Trail {
 #[inline(always)]
 pub(crate) fn set(context: Context, carrier: Carrier) {
     store(&context, &carrier);
+}
+
+/// The context goes on with the cause of the response that it has read. A thread that had read this request itself is still
+/// known to have.
+#[inline(always)]
+pub(crate) fn resume(context: Context, cause: Cause, sock: Sock) {
+    if goes_on(&context, cause.token) == 0 {
+        set(context, Carrier::resumed(cause, sock));
+    }
+}
+
+/// Whether the context is a thread that has this request, which it read itself.
+#[inline(never)]
+fn goes_on(context: &Context, token: u64) -> u32 {
+    let is_own = |carrier: Carrier| carrier.was_read() && carrier.cause.token == token;
+    u32::from(context.trail() == Trail::Thread && of(*context).is_some_and(is_own))
 }
 
 /// A function of its own for want of stack in those that use it.

@@ -61,7 +61,8 @@ pub(crate) struct Connection {
     connect_seen: u8,
     /// 1: `handed` holds, be it none.
     is_handed: u8,
-    /// [`Connection::SHARED`], [`Connection::MULTIPLEXED`]: whose response is read cannot be told any more.
+    /// [`Connection::SHARED`], [`Connection::MULTIPLEXED`], [`Connection::PIPELINE`]: whose response is read cannot be told here
+    /// any more.
     sharing: u8,
     /// Server end: calls that read since the last answer began.
     reads: u8,
@@ -136,6 +137,8 @@ impl Connection {
     const SHARED: u8 = 1;
     /// It has many streams at once.
     const MULTIPLEXED: u8 = 2;
+    /// Clients send on it without waiting for one another.
+    const PIPELINE: u8 = 4;
     /// `role` of a socketpair: the two ends of one program talking to itself.
     const UNNAMED: u8 = 0xff;
 
@@ -321,10 +324,38 @@ impl Connection {
             return;
         }
         self.sharing |= Self::MULTIPLEXED;
+        self.report_sharing(thread);
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_pipeline(&self) -> bool {
+        self.sharing & Self::PIPELINE != 0
+    }
+
+    /// From now on it is known that many callers may wait on it.
+    #[inline(always)]
+    pub(crate) fn pipelines(&mut self, thread: Thread) {
+        if !self.is_pipeline() {
+            self.sharing |= Self::PIPELINE;
+            self.report_sharing(thread);
+        }
+    }
+
+    /// Tells the engine that this side knows.
+    #[inline(always)]
+    fn report_sharing(&self, thread: Thread) {
         ring::emit(ConnectionMultiplexed {
             header: ring::header(RecordKind::ConnectionMultiplexed, size_of::<ConnectionMultiplexed>() as u32, thread),
             connection: self.id(),
         });
+    }
+
+    /// Client end: whose request was answered is left to the engine, which sees where answers end. Where each caller waits in a
+    /// thread of its own, what the thread has is right.
+    #[inline(always)]
+    fn is_answered_in_turn(&self, tgid: u32) -> bool {
+        let pipeline = self.is_pipeline() && process::has(tgid, TRAIT_TURNS);
+        pipeline || self.sharing & (Self::SHARED | Self::MULTIPLEXED) == Self::SHARED
     }
 
     /// Frames were read, that the library of an event loop will be given next.
@@ -348,7 +379,8 @@ impl Connection {
         self.role != Role::Client as u8
     }
 
-    /// Makes the context that read carry what it read. Returns the token of a request's bytes, 0 for a response.
+    /// Makes the context that read carry what it read. Returns the token of a request's bytes, and of a response's where only
+    /// the engine can tell whose it is; else 0.
     #[inline(always)]
     pub(crate) fn carry_after_read(&mut self, sock: Sock, thread: Thread) -> u64 {
         let context = Context::current(thread);
@@ -362,13 +394,18 @@ impl Connection {
             // A context with an identity of its own goes on with what it has, and so does a thread that is greeted, or that
             // reads whatever comes for all streams.
             let keeps = (nothing_asked || self.is_multiplexed()) && context.trail() == Trail::Thread;
+            let mut token = 0;
             if !context.is_task() && !keeps && !before_context {
-                let cause = if self.sharing == 0 { self.last_cause } else { Cause::NONE };
-                carrier::set(context, Carrier::resumed(cause, sock));
+                let mut cause = if self.sharing & !Self::PIPELINE == 0 { self.last_cause } else { Cause::NONE };
+                if self.is_answered_in_turn(thread.tgid) {
+                    token = if self.tls.is_bound() { carrier::mint_in_probe(thread.tid) } else { carrier::mint() };
+                    cause = Cause::answered(token, context.trail());
+                }
+                carrier::resume(context, cause, sock);
             }
             self.offer_frames(sock, thread);
             self.note_reader(sock, thread.tgid, context);
-            return 0;
+            return token;
         }
         self.offer_frames(sock, thread);
         jobs::reads(thread);

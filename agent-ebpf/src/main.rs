@@ -21,6 +21,7 @@ mod kernel;
 mod lineage;
 mod pending;
 mod process;
+mod queues;
 mod registers;
 mod ring;
 mod streams;

@@ -258,6 +258,12 @@ fn asking_turn(tid: u32) -> u32 {
     if turn != NO_TURN && node.turn(turn).carrier.cause.is_some() { turn } else { NO_TURN }
 }
 
+/// What runs now is an immediate, or was asked for by one.
+#[inline(never)]
+pub(crate) fn runs_immediates(tid: u32) -> bool {
+    of(tid).is_some_and(|node| node.is_checking != 0)
+}
+
 /// What runs now was asked for in this very turn.
 #[inline(never)]
 pub(crate) fn asked_now(tid: u32) -> bool {

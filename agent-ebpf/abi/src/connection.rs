@@ -32,6 +32,18 @@ pub enum PolicyMode {
     Full = 3,
 }
 
+/// Whose requests may be on their way at once.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// One caller's at a time, for all that is known.
+    Unknown = 0,
+    /// There are many streams.
+    Streams = 1,
+    /// Many callers', each answered in its turn.
+    Pipeline = 2,
+}
+
 /// Value of the `POLICIES` map, keyed by connection id. A connection without an entry has
 /// `Head(HEAD_DEFAULT_BYTES)`, or `Full` where its client began with the preface of HTTP/2.
 #[repr(C)]
@@ -42,27 +54,32 @@ pub struct Policy {
     pub head_bytes: u32,
     /// [`Role`] as a number where the engine knows better than the kernel side, else 0.
     pub role: u32,
-    /// 1: it has many streams at once.
-    pub multiplexed: u32,
+    /// [`Sharing`] as a number.
+    pub sharing: u32,
 }
 const _: () = assert!(size_of::<Policy>() == 16);
 
 impl Policy {
     pub const fn ignore() -> Self {
-        Self { mode: PolicyMode::Ignore as u32, head_bytes: 0, role: 0, multiplexed: 0 }
+        Self { mode: PolicyMode::Ignore as u32, head_bytes: 0, role: 0, sharing: Sharing::Unknown as u32 }
     }
 
     pub const fn head(head_bytes: u32, role: Role) -> Self {
-        Self { mode: PolicyMode::Head as u32, head_bytes, role: role as u32, multiplexed: 0 }
+        Self { mode: PolicyMode::Head as u32, head_bytes, role: role as u32, sharing: Sharing::Unknown as u32 }
     }
 
     /// Everything, of a connection that has many streams at once: no frame's header may be missed.
     pub const fn streams(role: Role) -> Self {
-        Self { multiplexed: 1, ..Self::full(role) }
+        Self { sharing: Sharing::Streams as u32, ..Self::full(role) }
+    }
+
+    /// As [`Self::head`], of a connection that clients share without waiting for one another.
+    pub const fn pipeline(head_bytes: u32, role: Role) -> Self {
+        Self { sharing: Sharing::Pipeline as u32, ..Self::head(head_bytes, role) }
     }
 
     pub const fn full(role: Role) -> Self {
-        Self { mode: PolicyMode::Full as u32, head_bytes: 0, role: role as u32, multiplexed: 0 }
+        Self { mode: PolicyMode::Full as u32, head_bytes: 0, role: role as u32, sharing: Sharing::Unknown as u32 }
     }
 }
 

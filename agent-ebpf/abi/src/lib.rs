@@ -15,7 +15,7 @@ pub mod runtime;
 pub mod token;
 
 pub use config::{KernelConfig, KernelOffsets};
-pub use connection::{ListenerKey, Policy, PolicyMode, Role};
+pub use connection::{ListenerKey, Policy, PolicyMode, Role, Sharing};
 pub use counter::Counter;
 pub use record::{
     ConnectionClosed, ConnectionMultiplexed, ConnectionOpened, Data, Direction, ListenStarted, ProcessForked,

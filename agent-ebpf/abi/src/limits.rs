@@ -35,7 +35,11 @@ pub const BEGINNINGS_MAX: u32 = 1_024;
 /// Threads between two steps of a runtime that belong together, of each kind (LRU).
 pub const STEPS_MAX: u32 = 1_024;
 /// Work handed from one context to another and not taken yet (LRU).
-pub const HANDOVERS_MAX: u32 = 2_048;
+pub const HANDOVERS_MAX: u32 = 1_536;
+/// Items in queues of CPython, or lent by them (LRU).
+pub const QUEUED_MAX: u32 = 512;
+/// Such queues (LRU).
+pub const QUEUES_MAX: u32 = 256;
 /// HTTP/2 sessions of libraries whose streams are handed to those that work on them (LRU).
 pub const HTTP2_SESSIONS_MAX: u32 = 1_024;
 /// Items in deques of CPython that are watched (LRU).
@@ -80,6 +84,9 @@ pub const PAYLOAD_MAX: u32 = PAYLOAD_CLASSES[3];
 
 /// Captured after each change of direction on a connection that the engine has not judged yet.
 pub const HEAD_DEFAULT_BYTES: u32 = 16_384;
+/// The same on a connection that clients send on without waiting: while more than [`PAYLOAD_MAX`] are left of it, short segments of
+/// a write share records, of which there are many when it holds the requests of many.
+pub const HEAD_PIPELINE_BYTES: u32 = 65_536;
 /// Past the head, the first and last bytes of each call's data that are still captured, so that chunk headers and
 /// message ends stay visible.
 pub const EDGE_HEAD_BYTES: u32 = 64;
@@ -93,4 +100,4 @@ const _: () = assert!(TURNS_MAX.is_power_of_two());
 const _: () = assert!(RING_KEPT_BYTES < RING_BYTES / 8);
 const _: () = assert!(RING_WAKE_BYTES.is_power_of_two() && RING_WAKE_BYTES <= RING_BYTES / 8);
 const _: () = assert!(EDGE_HEAD_BYTES + EDGE_TAIL_BYTES <= PAYLOAD_CLASSES[0]);
-const _: () = assert!(HEAD_DEFAULT_BYTES <= PAYLOAD_MAX);
+const _: () = assert!(HEAD_DEFAULT_BYTES <= PAYLOAD_MAX && HEAD_PIPELINE_BYTES > PAYLOAD_MAX);

@@ -7,7 +7,7 @@ use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use crate::capture::read_user;
 use crate::context::{self, Context};
 use crate::process;
-use crate::{carrier, jobs, lineage, pending, tls};
+use crate::{carrier, jobs, lineage, pending, queues, tls};
 
 /// Return of `PyContext_CopyCurrent() -> Context *`: the new one inherits.
 #[uretprobe]
@@ -48,24 +48,25 @@ pub fn python_future_set(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// `SimpleQueue.put(queue, args, count, names)`: an item is handed to whoever gets it.
+/// `SimpleQueue.put(queue, args, count, names)`.
 #[uprobe]
 pub fn python_queue_put(ctx: ProbeContext) -> u32 {
-    let (Some(thread), Some(args)) = (process::current_target(), ctx.arg::<u64>(1)) else { return 0 };
+    let (Some(thread), Some(queue), Some(args)) = (process::current_target(), ctx.arg::<u64>(0), ctx.arg::<u64>(1))
+    else {
+        return 0;
+    };
     if let Some(item) = read_user::<u64>(args) {
-        pending::put_work(thread.tgid, item, carrier::current(thread).handed_on());
+        queues::put(thread, queue, item);
     }
     0
 }
 
-/// Return of `SimpleQueue.get` and `get_nowait`: the thread, or its greenlet, works on the item, and on nothing else.
+/// Return of `SimpleQueue.get` and `get_nowait`.
 #[uretprobe]
 pub fn python_queue_got(ctx: RetProbeContext) -> u32 {
     let (Some(thread), item) = (process::current_target(), ctx.ret::<u64>()) else { return 0 };
     if item != 0 {
-        let context = Context::current(thread);
-        let taker = if context.is_greenlet() { context } else { Context::thread(thread) };
-        carrier::set(taker, pending::take_work(thread.tgid, item));
+        queues::got(thread, item);
     }
     0
 }

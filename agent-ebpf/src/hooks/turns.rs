@@ -8,6 +8,9 @@ use crate::context::{self, Context};
 use crate::process::{self, Thread};
 use crate::{carrier, pending, turns};
 
+/// Offset of `work_req` in a `uv_work_t`, behind the fields of `uv_req_t`, the loop and two functions: the same in all of libuv 1.
+const WORK_OF_REQUEST: u64 = 88;
+
 /// `epoll_wait` and its kin: what was read is dealt with.
 #[tracepoint]
 pub fn enter_wait(_: TracePointContext) -> u32 {
@@ -44,6 +47,14 @@ pub fn node_checks(ctx: ProbeContext) -> u32 {
 pub fn work_submitted(ctx: ProbeContext) -> u32 {
     let (Some(thread), Some(work)) = (process::current_target(), ctx.arg::<u64>(1)) else { return 0 };
     pending::put_work(thread.tgid, work, carrier::current(thread).in_later_turn());
+    0
+}
+
+/// `uv_queue_work(loop, request, …)`, where what submits the work is a part of this function.
+#[uprobe]
+pub fn work_queued(ctx: ProbeContext) -> u32 {
+    let (Some(thread), Some(request)) = (process::current_target(), ctx.arg::<u64>(1)) else { return 0 };
+    pending::put_work(thread.tgid, request + WORK_OF_REQUEST, carrier::current(thread).in_later_turn());
     0
 }
 

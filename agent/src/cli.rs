@@ -5,6 +5,7 @@ use crate::process::Selector;
 use crate::process::selector::Glob;
 use autospan_core::engine::EngineConfig;
 use autospan_core::protocol::ProtocolConfig;
+use autospan_core::sql::TextPolicy;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -108,7 +109,8 @@ pub struct WatchArgs {
     /// Only this process and those it forks (repeatable)
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     pub pid: Vec<u32>,
-    /// Only processes whose executable matches: a file name, or a path where the pattern has a `/` (repeatable)
+    /// Only processes whose executable matches: a file name or the name that it was started under, or a path where
+    /// the pattern has a `/` (repeatable)
     #[arg(long, value_name = "GLOB")]
     pub exe: Vec<Glob>,
     /// Only processes that listen on this TCP port (repeatable)
@@ -117,7 +119,7 @@ pub struct WatchArgs {
     /// Every process, service or not
     #[arg(long, conflicts_with_all = ["pid", "exe", "port"])]
     pub all: bool,
-    /// Never processes whose executable matches (repeatable)
+    /// Never processes whose executable matches, as for --exe (repeatable)
     #[arg(long, value_name = "GLOB")]
     pub exclude_exe: Vec<Glob>,
     #[command(flatten)]
@@ -130,6 +132,20 @@ pub struct CaptureArgs {
     /// Put this request header on spans, as `http.request.header.<name>` (repeatable)
     #[arg(long, value_name = "NAME", value_parser = header_name)]
     pub capture_header: Vec<String>,
+    /// What `db.query.text` holds
+    #[arg(long, value_enum, default_value_t = QueryText::Sanitized, value_name = "WHAT")]
+    pub db_query_text: QueryText,
+}
+
+/// What of a query's text is exported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum QueryText {
+    /// The text with `?` for its literals
+    Sanitized,
+    /// The text as it was sent, with whatever it says of anybody
+    Verbatim,
+    /// Nothing
+    Off,
 }
 
 #[derive(Debug, Args)]
@@ -212,7 +228,12 @@ impl CaptureArgs {
         capture_headers.sort_unstable();
         capture_headers.dedup();
         capture_headers.truncate(CAPTURED_HEADERS_MAX);
-        EngineConfig { protocol: ProtocolConfig { capture_headers } }
+        let query_text = match self.db_query_text {
+            QueryText::Sanitized => TextPolicy::Sanitized,
+            QueryText::Verbatim => TextPolicy::Verbatim,
+            QueryText::Off => TextPolicy::Off,
+        };
+        EngineConfig { protocol: ProtocolConfig { capture_headers, query_text } }
     }
 }
 

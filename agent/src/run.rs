@@ -263,7 +263,7 @@ impl Agent {
     fn judge(&mut self, event: Lifecycle) {
         tracing::trace!(?event, "process");
         match event {
-            Lifecycle::Appeared { pid } => match self.discovery.appeared(pid, self.tracer.processes()) {
+            Lifecycle::Appeared { pid } => match self.discovery.appeared(pid) {
                 Some(change) => self.apply(change),
                 None => {
                     self.probing.look(&mut self.kernel, pid);

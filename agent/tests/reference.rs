@@ -116,8 +116,14 @@ fn explanation(arg: &Arg) -> String {
 fn attributes() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let table = std::fs::read_to_string(root.join("../docs/reference/attributes.md")).expect("the table is there");
-    let sources =
-        ["core/src/semconv/http.rs", "core/src/engine/context.rs", "src/tracer.rs", "src/process/resource.rs"];
+    let sources = [
+        "core/src/semconv/database.rs",
+        "core/src/semconv/http.rs",
+        "core/src/semconv/network.rs",
+        "core/src/engine/context.rs",
+        "src/tracer.rs",
+        "src/process/resource.rs",
+    ];
     let sources = sources.map(|path| std::fs::read_to_string(root.join(path)).expect(path));
     let mut named: Vec<_> = sources.iter().flat_map(|source| attribute_names(source)).collect();
     named.dedup();

@@ -11,7 +11,7 @@ use autospan_abi::Trail;
 /// runtime's threads are believed.
 const PROOFS_MIN: u32 = 8;
 /// Requests, each alone in flight, that must have made a call before a connection used again for it is believed.
-const REUSES_MIN: u32 = 8;
+pub(crate) const REUSES_MIN: u32 = 8;
 /// How long after a loss "the only request in flight" is not believed.
 const UNCERTAIN_NS: u64 = 1_000_000_000;
 /// How long a process must have had no request before one that is taken for the cause of whatever it does then: work that
@@ -70,6 +70,8 @@ pub(crate) struct ProcessState {
     pub(crate) jobs: Jobs,
     pub(crate) unsent: Unsent,
     uncertain_until: u64,
+    /// Until then, answers to calls that were not seen may be what it goes on with.
+    joined_until: u64,
     /// It was seen to call for no request, or for who knows which, lately.
     calls_by_itself_until: u64,
 }
@@ -156,10 +158,10 @@ impl ProcessState {
 
     /// Each request in flight but the one that calls waits for the answer to a call of its own, and so for nothing that this one
     /// could have given back.
-    fn nobody_else_waits(&self, call: Call) -> bool {
-        let Carried::Open { calls, .. } = call.carried else { return false };
+    pub(crate) fn nobody_else_waits(&self, carried: Carried, at: u64) -> bool {
+        let Carried::Open { calls, .. } = carried else { return false };
         let waiting_unseen = self.in_flight.count.saturating_sub(self.callers);
-        self.opaque_servers == 0 && self.is_seen(call.at) && waiting_unseen == u32::from(calls == 0)
+        self.opaque_servers == 0 && self.is_seen(at) && waiting_unseen == u32::from(calls == 0)
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -205,10 +207,24 @@ impl ProcessState {
         self.uncertain_until = now.saturating_add(UNCERTAIN_NS);
     }
 
+    /// A call was made that was not seen: whoever goes on with its answer carries nothing.
+    pub(crate) fn joined_call(&mut self, now: u64) {
+        self.joined_until = now.saturating_add(UNCERTAIN_NS);
+    }
+
+    /// Whoever carries nothing in a turn has nothing: no call was missed lately.
+    pub(crate) fn is_nothing_sure(&self, now: u64) -> bool {
+        self.is_idle() || now >= self.joined_until
+    }
+
     /// A call was made for no request, or by a timer: heartbeats, work that outlives its request. The next one may come
     /// while a request is in flight.
     pub(crate) fn called_by_itself(&mut self, now: u64) {
         self.calls_by_itself_until = now.saturating_add(BY_ITSELF_NS);
+    }
+
+    pub(crate) fn calls_by_itself(&self, now: u64) -> bool {
+        now < self.calls_by_itself_until
     }
 
     /// Nothing of it was lost lately: what was not seen did not happen.
@@ -227,11 +243,15 @@ impl ProcessState {
         self.only_request(now).filter(|_| self.busy.is_quiet)
     }
 
+    /// The only request in flight, if there has been no other since it came.
+    pub(crate) fn lone_request(&self, now: u64) -> Option<ExchangeId> {
+        self.only_request(now).filter(|_| self.busy.is_lone)
+    }
+
     /// No other request has been in flight since this one came, all `calls` in flight are its own, and the process does not
     /// call by itself.
-    fn only_calls_for(&self, id: ExchangeId, calls: u32, now: u64) -> bool {
-        let lone = self.busy.is_lone && self.only_request(now) == Some(id);
-        lone && self.open_calls == calls && now >= self.calls_by_itself_until
+    pub(crate) fn only_calls_for(&self, id: ExchangeId, calls: u32, now: u64) -> bool {
+        self.lone_request(now) == Some(id) && self.open_calls == calls && !self.calls_by_itself(now)
     }
 }
 
@@ -240,8 +260,29 @@ impl ProcessState {
 pub(crate) enum TokenOwner {
     /// The bytes of one request.
     One(ExchangeId),
+    /// The answer to a call that may have been made for this one.
+    Perhaps(ExchangeId),
     /// The bytes of several.
     Many,
+}
+
+impl TokenOwner {
+    /// The request that it is or may be.
+    pub(crate) fn request(self) -> Option<ExchangeId> {
+        match self {
+            Self::One(id) | Self::Perhaps(id) => Some(id),
+            Self::Many => None,
+        }
+    }
+
+    /// What is left where both were told of one token.
+    pub(crate) fn and(self, other: Self) -> Self {
+        match (self.request(), other) {
+            _ if self == other => self,
+            (Some(id), Self::One(other) | Self::Perhaps(other)) if id == other => Self::Perhaps(id),
+            _ => Self::Many,
+        }
+    }
 }
 
 /// What the thread of an outgoing call carried, resolved.
@@ -259,6 +300,8 @@ pub(crate) enum Carried {
         /// Calls that it waits for.
         calls: u32,
     },
+    /// The token of an answer to a call that may have been made for this request, which is in flight.
+    Perhaps { id: ExchangeId },
     /// The token of a request that was answered, or that is not known any more.
     Answered,
     /// A token of several requests, or of another process.
@@ -324,7 +367,7 @@ pub(crate) fn decide(process: &ProcessState, call: Call) -> Result<(ExchangeId, 
         Trail::Thread | Trail::Spawned => by_thread(process, call),
         Trail::Task | Trail::SpawnedByTask | Trail::Stream => exact(call.carried, Evidence::Task),
         Trail::Turn => exact(call.carried, Evidence::Turn),
-        Trail::ReuseAtOnce if process.nobody_else_waits(call) => exact(call.carried, Evidence::Turn),
+        Trail::ReuseAtOnce if process.nobody_else_waits(call.carried, call.at) => exact(call.carried, Evidence::Turn),
         Trail::Reuse | Trail::ReuseAtOnce => by_reuse(process, call),
     }
 }
@@ -335,7 +378,7 @@ fn exact(carried: Carried, evidence: Evidence) -> Result<(ExchangeId, Evidence),
         Carried::Open { id, .. } => Ok((id, evidence)),
         Carried::Answered => Err(RootReason::Answered),
         Carried::Nothing => Err(RootReason::NoRequest),
-        Carried::Unusable => Err(RootReason::Ambiguous),
+        Carried::Perhaps { .. } | Carried::Unusable => Err(RootReason::Ambiguous),
     }
 }
 
@@ -363,7 +406,7 @@ fn by_thread(process: &ProcessState, call: Call) -> Result<(ExchangeId, Evidence
         }
         // The thread works on for a request that was answered: the one in flight now is a stranger to it.
         Carried::Answered => return Err(RootReason::Answered),
-        Carried::Open { .. } | Carried::Unusable | Carried::Nothing => {}
+        Carried::Open { .. } | Carried::Perhaps { .. } | Carried::Unusable | Carried::Nothing => {}
     }
     match process.request_out_of_quiet(call.at) {
         Some(id) if call.habit.is_of_requests() => Ok((id, Evidence::OnlyRequest)),

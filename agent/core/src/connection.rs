@@ -1,12 +1,13 @@
 //! One connection end: finds out what it speaks, then turns its two streams into `Signal`s.
 
 mod http2;
+mod recognise;
 
 use crate::event::{Data, Ends, Opened, Tls};
-use crate::protocol::http1::Http1;
 use crate::protocol::http2::{Broken, Http2};
 use crate::protocol::{
-    Advance, Input, MessageEnd, ProtocolConfig, RequestHead, ResponseHead, Side, Sniff, Step, StreamStep,
+    Advance, Definition, Input, MessageEnd, Parser, ProtocolConfig, RequestHead, ResponseHead, Sharing, Side, Step,
+    StreamStep,
 };
 use crate::stream::{Mark, Piece, Stream, Sync};
 use crate::turns::{Missing, Turns};
@@ -15,14 +16,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use autospan_abi::{Direction, Role, Trail};
 use core::net::IpAddr;
-use http2::{is_header, may_be_frames, may_be_settings};
-
-/// Bytes that are enough for every sniffer.
-const SNIFF_BYTES: usize = 64;
-/// Changes of direction without a message start, after which a connection is given up.
-const STRANGE_TURNS_MAX: u8 = 4;
-/// The same for turns that may be of HTTP/2, as far as they show.
-const VAGUE_TURNS_MAX: u8 = 32;
+use recognise::SNIFF_BYTES;
 
 /// Addresses of a connection end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +60,14 @@ pub(crate) enum Signal {
         token: u64,
     },
     /// A response's head is complete: it answers the oldest request without one.
-    Response(Box<ResponseHead>),
+    Response {
+        head: Box<ResponseHead>,
+        at: u64,
+    },
+    /// What the response in progress says at its end takes the place of its head.
+    Outcome(Box<ResponseHead>),
+    /// Where the response in progress ends may be told by the next request only.
+    EndIsOpen,
     /// A response whose request was never seen.
     Orphan,
     /// The response in progress (or the orphan) is complete.
@@ -74,6 +75,8 @@ pub(crate) enum Signal {
         end: MessageEnd,
         at: u64,
         tid: u32,
+        /// Of the call that read it, where it has one.
+        token: u64,
     },
     /// The responses to the oldest `n` requests without one were lost.
     ResponsesLost {
@@ -148,11 +151,15 @@ pub(crate) struct Origin {
 #[derive(Debug)]
 enum Protocol {
     Unknown,
-    Http1(Box<Http1>),
+    /// Responses come in the order of their requests.
+    Ordered(&'static Definition, Box<dyn Parser>),
     Http2(Box<Http2>),
     /// Given up.
     Opaque,
 }
+
+/// See [`Parser::inside_tls`].
+pub(crate) type InsideTls = (&'static Definition, Box<dyn Parser>);
 
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -166,6 +173,8 @@ pub(crate) struct Connection {
     pub(crate) role: Role,
     /// It is the plaintext inside a TLS connection.
     pub(crate) tls: Option<Tls>,
+    /// Of the plaintext: what goes on with what was said before TLS began.
+    pub(crate) inside_tls: Option<InsideTls>,
     /// Time of the last record.
     pub(crate) last_at: u64,
     connect_seen: bool,
@@ -173,6 +182,8 @@ pub(crate) struct Connection {
     inbound: Stream,
     outbound: Stream,
     last_direction: Option<Direction>,
+    /// Of the last record.
+    turn: u16,
     turns: Turns,
     strange_turns: u8,
     vague_turns: u8,
@@ -205,12 +216,14 @@ impl Connection {
             address: Arc::new(address),
             role: opened.role,
             tls: opened.tls,
+            inside_tls: None,
             last_at: at,
             connect_seen: opened.connect_seen,
             protocol: Protocol::Unknown,
             inbound: Stream::default(),
             outbound: Stream::default(),
             last_direction: None,
+            turn: 0,
             turns: Turns::default(),
             strange_turns: 0,
             vague_turns: 0,
@@ -230,7 +243,23 @@ impl Connection {
     /// A request that wants to go where it leads could have it at once, for all that is known.
     pub(crate) fn is_pooled(&self) -> bool {
         let is_known = [&self.inbound, &self.outbound].iter().all(|stream| stream.sync == Sync::Synced);
-        matches!(self.protocol, Protocol::Http1(_)) && self.is_idle() && is_known && !self.outbound.is_unused()
+        matches!(self.protocol, Protocol::Ordered(..)) && self.is_idle() && is_known && !self.outbound.is_unused()
+    }
+
+    /// Clients send requests of many callers on it without waiting.
+    pub(crate) fn is_pipeline(&self) -> bool {
+        matches!(self.protocol, Protocol::Ordered(protocol, _) if protocol.sharing == Sharing::Pipelined)
+    }
+
+    /// Client: the plaintext is seen from here on, behind what was asked first (ADR 12).
+    pub(crate) fn is_joined(&self) -> bool {
+        let is_joined = self.role == Role::Client && self.tls.is_some_and(|tls| tls.version == 0);
+        is_joined && self.inbound.is_unused() && self.outbound.is_unused()
+    }
+
+    /// Client: it was seen to be made.
+    pub(crate) fn is_seen_from_start(&self) -> bool {
+        self.connect_seen || self.tls.is_some_and(|tls| tls.version != 0)
     }
 
     /// No message is in progress and none is awaited.
@@ -259,9 +288,12 @@ impl Connection {
         if matches!(self.protocol, Protocol::Unknown) {
             self.direction_stream(data.direction).drop_pending_before(data.position);
         }
-        if matches!(self.protocol, Protocol::Unknown) && !self.recognise(data, out) {
-            self.pass_unrecognised(mark, data, out);
-            return;
+        if matches!(self.protocol, Protocol::Unknown) {
+            if !self.recognise(data, out) {
+                self.pass_unrecognised(mark, data, out);
+                return;
+            }
+            self.offer_waiting(self.side(opposite(data.direction)), &mark, config, out);
         }
         self.last_direction = Some(data.direction);
         if !self.protocol.is_spoken() {
@@ -271,8 +303,12 @@ impl Connection {
         let missing = self.turns.pass(data.turn, data.direction);
         self.turns_lost(missing, out);
         let side = self.side(data.direction);
+        let is_answer_of_another = core::mem::replace(&mut self.turn, data.turn) != data.turn;
+        if side == Side::Request || is_answer_of_another {
+            self.end_unseen(config, out);
+        }
         if side == Side::Request {
-            self.flush_orphan_before(&mark, config, out);
+            self.flush_orphans_before(&mark, config, out);
             if self.request_open && mark.token != 0 {
                 out.push(Signal::RequestBytes { token: mark.token });
             }
@@ -302,7 +338,7 @@ impl Connection {
 
     /// Whole turns were lost: requests that came before them have no response any more, and those within them, nothing.
     fn turns_lost(&mut self, missing: Option<Missing>, out: &mut Vec<Signal>) {
-        let (Some(missing), Protocol::Http1(parser)) = (missing, &mut self.protocol) else { return };
+        let (Some(missing), Protocol::Ordered(_, parser)) = (missing, &mut self.protocol) else { return };
         let unanswered = core::mem::take(&mut self.unanswered);
         if unanswered > 0 {
             parser.forget_requests(unanswered);
@@ -325,7 +361,7 @@ impl Connection {
     pub(crate) fn closed(&mut self, at: u64, config: &ProtocolConfig, out: &mut Vec<Signal>) {
         self.streams_closed(out);
         for side in [Side::Request, Side::Response] {
-            let Protocol::Http1(parser) = &mut self.protocol else { return };
+            let Protocol::Ordered(_, parser) = &mut self.protocol else { return };
             let unskipped = side_stream(self.role, &self.inbound, &self.outbound, side).skip;
             let open = if side == Side::Request { self.request_open } else { self.response_open };
             if open {
@@ -333,7 +369,7 @@ impl Connection {
                 if let Step::End(end) = step {
                     // A body that the close completes was complete with its last byte.
                     let at = if end.truncated { at } else { self.last_at };
-                    self.end_message(side, end, at, 0, out);
+                    self.end_message(side, end, at, (0, 0), out);
                 }
             }
         }
@@ -343,78 +379,10 @@ impl Connection {
         }
     }
 
-    // === recognition ===
-
-    /// Looks at the first bytes of a record; true once the protocol is known.
-    fn recognise(&mut self, data: &Data<'_>, out: &mut Vec<Signal>) -> bool {
-        let stream = if data.direction == Direction::Inbound { &self.inbound } else { &self.outbound };
-        let mut start = [0; SNIFF_BYTES];
-        let kept = stream.pending.len().min(SNIFF_BYTES);
-        start[..kept].copy_from_slice(&stream.pending[..kept]);
-        let more = data.head.len().min(SNIFF_BYTES - kept);
-        start[kept..kept + more].copy_from_slice(&data.head[..more]);
-        let start = &start[..kept + more];
-        let request_direction = if Http1::sniff(Side::Request, start) == Sniff::Yes {
-            data.direction
-        } else if Http1::sniff(Side::Response, start) == Sniff::Yes {
-            opposite(data.direction)
-        } else {
-            return self.recognise_http2(data, start, out);
-        };
-        // An empty line in front of the first request that is seen may be the end of one that is not.
-        if data.position > 0 && matches!(start, [b'\r' | b'\n', ..]) {
-            self.doubtful_token = data.token;
-        }
-        self.speaks(Protocol::Http1(Box::default()), request_direction, out);
-        let other = self.direction_stream(opposite(data.direction));
-        // What waits there may be the start of a message.
-        if !other.is_unused() && other.pending.is_empty() {
-            other.abandon();
-        }
-        true
-    }
-
-    fn speaks(&mut self, protocol: Protocol, request_direction: Direction, out: &mut Vec<Signal>) {
-        self.protocol = protocol;
-        let role = if request_direction == Direction::Inbound { Role::Server } else { Role::Client };
-        out.push(Signal::Recognised { role_corrected: self.role != role });
-        self.role = role;
-    }
-
-    /// A record that does not start like a message of any known protocol.
-    fn pass_unrecognised(&mut self, mark: Mark, data: &Data<'_>, out: &mut Vec<Signal>) {
-        if is_tls_record(data.head) {
-            return self.give_up(Opaque::Tls, out);
-        }
-        let turned = self.last_direction != Some(data.direction);
-        self.turns.pass(data.turn, data.direction);
-        self.last_direction = Some(data.direction);
-        let fresh = self.connect_seen && self.inbound.is_unused() && self.outbound.is_unused();
-        let strange = turned && (fresh || !may_be_frames(data));
-        let stream = self.direction_stream(data.direction);
-        let settings = data.position == stream.pending.len() as u64 && may_be_settings(&stream.pending, data);
-        let header = !fresh && is_header(&stream.pending, data);
-        let undecided = stream.pending.len() + data.head.len() < SNIFF_BYTES
-            && data.head.len() == data.total as usize
-            && could_start(&stream.pending, data.head);
-        if stream.pending.is_empty() {
-            stream.cursor = data.position;
-        }
-        stream.accept(mark, data);
-        if (undecided || settings || header) && stream.keep(data.head) {
-            return;
-        }
-        stream.pending.clear();
-        stream.cursor = data.position + u64::from(data.total);
-        self.strange_turns += u8::from(strange);
-        self.vague_turns += u8::from(turned && !strange);
-        let given_up = self.strange_turns >= STRANGE_TURNS_MAX || self.vague_turns >= VAGUE_TURNS_MAX;
-        if given_up || (fresh && !data.head.is_empty()) {
-            self.give_up(Opaque::Unknown, out);
-        }
-    }
-
     fn give_up(&mut self, why: Opaque, out: &mut Vec<Signal>) {
+        if let Protocol::Ordered(protocol, parser) = &self.protocol {
+            self.inside_tls = parser.inside_tls().map(|inside| (*protocol, inside));
+        }
         self.protocol = Protocol::Opaque;
         self.inbound = Stream::default();
         self.outbound = Stream::default();
@@ -484,13 +452,13 @@ impl Connection {
     /// Looks for the next boundary in `bytes`, which are left to begin there if it is found, and else kept as far as it may begin
     /// in them: some servers read the first byte of a request by itself.
     fn search(&mut self, side: Side, bytes: &mut Vec<u8>, mark: &Mark, out: &mut Vec<Signal>) -> bool {
-        if let Some(offset) = Http1::resync(side, bytes) {
+        if let Some(offset) = self.protocol.resync(side, bytes) {
             self.stream(side).advance(offset as u64);
             bytes.drain(..offset);
             self.resume(side, mark, out);
             return true;
         }
-        if bytes.len() < SNIFF_BYTES && could_start(&[], bytes) {
+        if bytes.len() < SNIFF_BYTES && self.protocol.could_start(side, bytes) {
             self.stream(side).pending = core::mem::take(bytes);
         } else {
             self.stream(side).advance(bytes.len() as u64);
@@ -504,15 +472,16 @@ impl Connection {
             self.doubtful_token = mark.token;
         }
         self.stream(side).sync = Sync::Synced;
-        let Protocol::Http1(parser) = &mut self.protocol else {
+        let Protocol::Ordered(protocol, parser) = &mut self.protocol else {
             return self.resume_frames(side, mark);
         };
         parser.restart(side);
         // Without pipelining, a response that comes after lost ones answers the newest request.
-        if side == Side::Response && self.responses_lost && self.unanswered > 1 {
-            let n = self.unanswered - 1;
+        let kept = usize::from(protocol.sharing == Sharing::Exclusive);
+        if side == Side::Response && self.responses_lost && self.unanswered > kept {
+            let n = self.unanswered - kept;
             parser.forget_requests(n);
-            self.unanswered = 1;
+            self.unanswered = kept;
             out.push(Signal::ResponsesLost { n });
         }
         if side == Side::Response {
@@ -521,12 +490,15 @@ impl Connection {
     }
 
     fn gap(&mut self, side: Side, n: u64, mark: &Mark, config: &ProtocolConfig, out: &mut Vec<Signal>) {
-        if self.stream(side).awaiting {
-            self.release_orphan(mark, config, out);
+        if side == Side::Response {
+            self.release_orphans(u64::MAX, mark, config, out);
         }
         let mut left = n - self.stream(side).take_skip(n);
         if left == 0 {
             return self.finish_skip(side, mark, config, out);
+        }
+        if side == Side::Response && self.response_open && self.protocol.spans_gaps() {
+            self.stream(side).drop_pending();
         }
         if self.stream(side).sync == Sync::Searching || !self.stream(side).pending.is_empty() {
             self.lose_place(side, out);
@@ -548,6 +520,9 @@ impl Connection {
             }
         }
         self.stream(side).advance(left);
+        if side == Side::Response && self.response_open && self.protocol.end_is_open() {
+            out.push(Signal::EndIsOpen);
+        }
         if self.stream(side).sync == Sync::Synced {
             self.finish_skip(side, mark, config, out);
         }
@@ -630,10 +605,16 @@ impl Connection {
         config: &ProtocolConfig,
         out: &mut Vec<Signal>,
     ) -> &'b [u8] {
+        let start = self.stream(side).cursor;
         loop {
             let input = Input::Bytes { bytes: rest, call_end: ends };
             let Some(Advance { consumed, step }) = self.protocol.advance(side, input, config) else { return &[] };
             let consumed = (consumed as usize).min(rest.len());
+            // What ends in front of all that is offered has ended with what was offered before.
+            let before = (matches!(step, Step::End(_)) && !rest.is_empty() && self.stream(side).cursor == start)
+                .then(|| self.stream(side).mark_at(start.saturating_sub(1)).copied())
+                .flatten();
+            let mark = &before.filter(|before| before.at < mark.at).unwrap_or(*mark);
             rest = &rest[consumed..];
             match step {
                 Step::NeedMore => {
@@ -687,10 +668,12 @@ impl Connection {
             }
             Step::Response(head) => {
                 self.response_open = true;
-                self.unanswered = self.unanswered.saturating_sub(1);
-                out.push(Signal::Response(head));
+                let answered = self.unanswered.checked_sub(1);
+                self.unanswered = answered.unwrap_or_default();
+                out.push(if answered.is_some() { Signal::Response { head, at: mark.at } } else { Signal::Orphan });
             }
-            Step::End(end) => self.end_message(side, end, mark.at, mark.tid, out),
+            Step::Outcome(head) => out.push(Signal::Outcome(head)),
+            Step::End(end) => self.end_message(side, end, mark.at, (mark.tid, mark.token), out),
             Step::Skip(n) => self.stream(side).skip = n,
             Step::Desync => self.lose_place(side, out),
             Step::Upgraded => self.give_up(Opaque::Upgraded, out),
@@ -701,7 +684,8 @@ impl Connection {
         }
     }
 
-    fn end_message(&mut self, side: Side, end: MessageEnd, at: u64, tid: u32, out: &mut Vec<Signal>) {
+    /// `call`: thread and token of the one that completed it; zeros where none did.
+    fn end_message(&mut self, side: Side, end: MessageEnd, at: u64, call: (u32, u64), out: &mut Vec<Signal>) {
         match side {
             Side::Request => {
                 self.request_open = false;
@@ -709,7 +693,7 @@ impl Connection {
             }
             Side::Response => {
                 self.response_open = false;
-                out.push(Signal::ResponseEnd { end, at, tid });
+                out.push(Signal::ResponseEnd { end, at, tid: call.0, token: call.1 });
             }
         }
     }
@@ -730,25 +714,53 @@ impl Connection {
         (Origin { position, sequence, at, tgid, tid, cause, trail }, token)
     }
 
-    // === responses without a request ===
-
-    /// A response that was complete before this request began cannot be its answer.
-    fn flush_orphan_before(&mut self, request: &Mark, config: &ProtocolConfig, out: &mut Vec<Signal>) {
+    /// A request began behind the response in progress, which may be over with what was seen of it.
+    fn end_unseen(&mut self, config: &ProtocolConfig, out: &mut Vec<Signal>) {
+        let Protocol::Ordered(_, parser) = &mut self.protocol else { return };
+        if !self.response_open || self.request_open || !parser.request_begins() {
+            return;
+        }
         let stream = self.stream(Side::Response);
-        if stream.awaiting && stream.pending_mark().is_some_and(|m| m.at <= request.entered) {
-            self.release_orphan(request, config, out);
+        if let Some(last) = stream.mark_at(stream.cursor.saturating_sub(1)).copied() {
+            self.drive(Side::Response, &[], true, &last, config, out);
         }
     }
 
-    fn release_orphan(&mut self, mark: &Mark, config: &ProtocolConfig, out: &mut Vec<Signal>) {
-        self.protocol.assume_request();
-        let first = out.len();
-        let unanswered = self.unanswered;
-        self.drive(Side::Response, &[], false, mark, config, out);
-        self.unanswered = unanswered;
-        if let Some(signal) = out[first..].iter_mut().find(|s| matches!(s, Signal::Response(_))) {
-            *signal = Signal::Orphan;
+    // === responses without a request ===
+
+    /// Responses that were complete before this request began cannot be its answer.
+    fn flush_orphans_before(&mut self, request: &Mark, config: &ProtocolConfig, out: &mut Vec<Signal>) {
+        self.release_orphans(request.entered, request, config, out);
+    }
+
+    /// Responses that were complete by then and wait for a request have none.
+    fn release_orphans(&mut self, by: u64, mark: &Mark, config: &ProtocolConfig, out: &mut Vec<Signal>) {
+        if !self.stream(Side::Response).awaits_since(by) {
+            return;
         }
+        let pending = core::mem::take(&mut self.stream(Side::Response).pending);
+        let mut rest = &pending[..];
+        while self.stream(Side::Response).awaits_since(by) {
+            let offered = rest.len();
+            rest = self.release_orphan(rest, mark, config, out);
+            if rest.len() == offered {
+                break;
+            }
+        }
+        self.stream(Side::Response).pending = rest.to_vec();
+    }
+
+    /// Returns what is behind it.
+    fn release_orphan<'b>(
+        &mut self,
+        bytes: &'b [u8],
+        mark: &Mark,
+        config: &ProtocolConfig,
+        out: &mut Vec<Signal>,
+    ) -> &'b [u8] {
+        self.protocol.assume_request();
+        self.stream(Side::Response).awaiting = false;
+        self.parse(Side::Response, bytes, false, mark, config, out)
     }
 }
 
@@ -761,26 +773,4 @@ fn opposite(direction: Direction) -> Direction {
         Direction::Inbound => Direction::Outbound,
         Direction::Outbound => Direction::Inbound,
     }
-}
-
-/// The header of a TLS record: type, version 3.x, a length that records can have.
-fn is_tls_record(start: &[u8]) -> bool {
-    const KINDS: core::ops::RangeInclusive<u8> = 20..=23;
-    const LENGTHS: core::ops::RangeInclusive<u16> = 1..=16_384 + 2_048;
-    match *start {
-        [kind, 3, 0..=4, high, low, ..] => KINDS.contains(&kind) && LENGTHS.contains(&u16::from_be_bytes([high, low])),
-        _ => false,
-    }
-}
-
-/// May the bytes so far still turn out to be a message start?
-fn could_start(kept: &[u8], head: &[u8]) -> bool {
-    let mut start = [0; SNIFF_BYTES];
-    let n = kept.len().min(SNIFF_BYTES);
-    start[..n].copy_from_slice(&kept[..n]);
-    let m = head.len().min(SNIFF_BYTES - n);
-    start[n..n + m].copy_from_slice(&head[..m]);
-    let start = &start[..n + m];
-    let http1 = [Side::Request, Side::Response].iter().any(|side| Http1::sniff(*side, start) == Sniff::Undecided);
-    http1 || Http2::sniff(start) == Sniff::Undecided
 }

@@ -14,6 +14,8 @@ autospan_abi::counters! {
     RecordsUnknownConnection = "engine.records_unknown_connection",
     /// Spans emitted.
     Spans = "spans",
+    /// Exchanges that went well and that nobody asked for, of which no span is made: logins, pings, preparations of statements.
+    ExchangesUnreported = "exchanges.unreported",
     /// Requests that never became a span: their response was lost on the way to the engine.
     DroppedResponseLost = "dropped.response_lost",
     /// Responses that never became a span: their request was lost, or came before the agent.

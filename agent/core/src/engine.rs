@@ -6,8 +6,8 @@ mod context;
 mod link;
 mod streams;
 
-use crate::causality::{ExchangeId, InFlight, ProcessState};
-use crate::connection::{Address, Connection, Signal};
+use crate::causality::{ExchangeId, InFlight, ProcessState, TokenOwner};
+use crate::connection::{Address, Connection, InsideTls, Signal};
 use crate::counter::Counter;
 use crate::event::{Data, Event, EventKind, Opened, record_len};
 use crate::exchange::{Exchanges, Pairing};
@@ -15,8 +15,8 @@ use crate::fact::Fact;
 use crate::ids::Ids;
 use crate::join::{Distance, Joins};
 use crate::limits::{
-    CONNECTION_IDLE_NS, CONNECTION_SILENT_NS, CONNECTIONS_MAX, PENDING_BYTES_MAX, PROCESSES_MAX, SETTLE_NS,
-    TABLES_BYTES_MAX, TLS_UNREAD_NS,
+    CONNECTION_IDLE_NS, CONNECTION_SILENT_NS, CONNECTIONS_MAX, INSIDE_TLS_MAX, PENDING_BYTES_MAX, PROCESSES_MAX,
+    SETTLE_NS, TABLES_BYTES_MAX, TLS_UNREAD_NS,
 };
 use crate::pool::Pools;
 use crate::protocol::ProtocolConfig;
@@ -29,6 +29,7 @@ use alloc::vec::Vec;
 use autospan_abi::{Policy, Trail};
 use core::cmp::Reverse;
 use hashbrown::HashMap;
+use link::Behind;
 
 /// What the operator asked for.
 #[derive(Clone, Debug, Default)]
@@ -69,6 +70,8 @@ pub struct Engine {
     sweep: VecDeque<u64>,
     /// Unix connections by process: nothing but the end of the process tells of their end.
     unix_links: BTreeSet<(u32, u64)>,
+    /// By socket: parsers for plaintext that was not opened yet.
+    inside_tls: HashMap<u64, InsideTls>,
     processes: HashMap<u32, ProcessState>,
     /// Requests in flight by the thread that read them.
     threads: HashMap<u32, InFlight>,
@@ -97,6 +100,21 @@ struct Link {
     queue: Queue,
     /// Client: whose responses threads may be taken to go on with, though there are many at once.
     resumes: Resumes,
+    /// Client: the token of the call that read answers last, and the request that all of them were for, as far as that is known.
+    answered: Option<(u64, Option<TokenOwner>)>,
+    /// Client: a request was written on it in a turn that did not begin with an answer on it: no request waits any more for a
+    /// login on it to be done.
+    is_ready: bool,
+    /// Client: its first answer may be to a call that was not seen, and no more than that.
+    is_joined: bool,
+    /// Client: since a loss, its answers may be taken for those of other requests. When it was used last.
+    doubted: Option<u64>,
+    /// Client: who may go on with the end of the last answer where the turn carries a request that is over.
+    behind: Behind,
+    /// Client: the request that its session was begun for, until something else is asked on it.
+    opened_for: Option<ExchangeId>,
+    /// Client: the request that the last call on it was taken to be for.
+    last_for: Option<ExchangeId>,
     /// Used since the sweep last passed.
     touched: bool,
     /// Counted in `ProcessState::opaque_servers` of this process.
@@ -128,7 +146,7 @@ enum Resumes {
     One,
     /// Of many at once, that of whoever asked last. Counted in `ProcessState::resumes_strangers`.
     Strangers,
-    /// It knows that there are many.
+    /// It knows that there are many. Whom a thread goes on with is told here, by what it read; if at all.
     Nobody,
 }
 
@@ -152,6 +170,7 @@ impl Engine {
             table_bytes: 0,
             sweep: VecDeque::new(),
             unix_links: BTreeSet::new(),
+            inside_tls: HashMap::new(),
             processes: HashMap::new(),
             threads: HashMap::new(),
             spawned: HashMap::new(),
@@ -281,6 +300,8 @@ impl Engine {
             EventKind::Closed { connection, inbound_bytes, outbound_bytes, turn, decrypted } => {
                 if decrypted && let Some(link) = self.links.get_mut(&connection) {
                     link.tls_unread_since = None;
+                    let inside = link.connection.inside_tls.take().map(|inside| (link.connection.sock, inside));
+                    self.goes_on_inside_tls(inside);
                 }
                 self.last_turn(connection, at, turn);
                 self.ended(connection, at, tgid, tid, [inbound_bytes, outbound_bytes]);
@@ -301,6 +322,14 @@ impl Engine {
         }
     }
 
+    /// The plaintext on this socket is opened soon.
+    fn goes_on_inside_tls(&mut self, inside: Option<(u64, InsideTls)>) {
+        if self.inside_tls.len() >= INSIDE_TLS_MAX {
+            self.inside_tls.clear();
+        }
+        self.inside_tls.extend(inside);
+    }
+
     fn opened(&mut self, at: u64, tgid: u32, opened: &Opened<'_>) {
         while self.links.len() >= CONNECTIONS_MAX && !self.sweep.is_empty() {
             self.evict();
@@ -308,7 +337,9 @@ impl Engine {
         if self.sweep.len() >= 2 * CONNECTIONS_MAX {
             self.sweep.retain(|id| self.links.contains_key(id));
         }
-        let connection = Connection::new(at, tgid, opened);
+        let mut connection = Connection::new(at, tgid, opened);
+        // Of another connection on the same socket, it is out of date.
+        connection.inside_tls = self.inside_tls.remove(&opened.sock).filter(|_| opened.tls.is_some());
         if matches!(*connection.address, Address::Unix { .. }) {
             self.unix_links.insert((tgid, connection.id));
         }
@@ -319,6 +350,13 @@ impl Engine {
             asked: BTreeMap::new(),
             queue: Queue::default(),
             resumes: Resumes::default(),
+            answered: None,
+            is_ready: false,
+            is_joined: false,
+            doubted: None,
+            behind: Behind::Nobody,
+            opened_for: None,
+            last_for: None,
             touched: false,
             opaque_server_of: None,
             idle_since: None,
@@ -339,6 +377,10 @@ impl Engine {
             return self.unknown_connection(tgid, at);
         };
         link.touched = true;
+        if link.connection.is_joined() {
+            link.is_joined = true;
+            self.processes.get_mut(&tgid).into_iter().for_each(|process| process.joined_call(at));
+        }
         self.pending_bytes -= link.connection.pending_bytes();
         self.table_bytes -= link.connection.table_bytes();
         link.connection.data(Mark::new(at, tgid, tid, data), data, &self.config.protocol, &mut self.signals);

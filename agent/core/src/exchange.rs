@@ -31,9 +31,13 @@ pub(crate) struct Exchange {
     pub(crate) request_end: MessageEnd,
     pub(crate) response: Option<Box<ResponseHead>>,
     pub(crate) response_end: MessageEnd,
+    /// When the response's head was complete.
+    pub(crate) first_byte: Option<u64>,
     /// HTTP/2: the error code with which either side gave it up.
     pub(crate) reset: Option<u32>,
     pub(crate) end: Option<u64>,
+    /// Its answer may have been complete since then: nobody is taken to work on it or to wait for it.
+    pub(crate) end_is_open: Option<u64>,
     /// Client: the request that it was made for. Server: the client end, once it is due.
     pub(crate) parent: Result<(ExchangeId, Evidence), RootReason>,
     /// Client: the request that waits for it, as far as that can be told. It need not be sure enough for a parent.
@@ -44,6 +48,11 @@ pub(crate) struct Exchange {
     pub(crate) has_waited: bool,
     /// Server: what went on from the turn of a response to it may have been another request.
     pub(crate) reuse_doubted: bool,
+    /// Client: work that nobody waits for may have waited for the connection instead of the parent, which its end will show. Server: such
+    /// a call was made for it.
+    pub(crate) is_guess: bool,
+    /// Server: a call was made for it more often than for any before it, one of which was not its own then.
+    pub(crate) is_exceeded: bool,
     pub(crate) join: Option<Key>,
     /// Client: the thread that calls was made for the parent, as far as the thread's end will show.
     pub(crate) awaits_exit: bool,
@@ -96,13 +105,17 @@ impl Exchange {
             request_end: UNFINISHED,
             response: None,
             response_end: UNFINISHED,
+            first_byte: None,
             reset: None,
             end: None,
+            end_is_open: None,
             parent: Err(RootReason::Entry),
             waiting: None,
             open_calls: 0,
             has_waited: false,
             reuse_doubted: false,
+            is_guess: false,
+            is_exceeded: false,
             join: Key::new(connection, origin.sequence),
             awaits_exit: false,
             context: None,
@@ -116,6 +129,16 @@ impl Exchange {
 }
 
 impl Exchange {
+    /// Since when nobody is taken to work on it or to wait for it. `None`: it is in flight.
+    pub(crate) fn over(&self) -> Option<u64> {
+        self.end_is_open.or(self.end)
+    }
+
+    /// See [`RequestHead::is_of_session`].
+    pub(crate) fn is_of_session(&self) -> bool {
+        self.request.as_deref().is_some_and(RequestHead::is_of_session)
+    }
+
     /// Whether the thread that called was there for the parent alone is not known.
     pub(crate) fn is_not_proven(&mut self) {
         (self.awaits_exit, self.parent) = (false, Err(RootReason::Ambiguous));
@@ -200,6 +223,28 @@ impl Exchanges {
     pub(crate) fn doubt(&mut self, token: u64) {
         if let Some(owner) = self.tokens.get_mut(&token) {
             *owner = TokenOwner::Many;
+        }
+    }
+
+    /// The call with this token read answers to calls that were made for this request, or may have been, or for none, and before them
+    /// (`before`) those of others.
+    pub(crate) fn bind_answer(&mut self, token: u64, owner: Option<TokenOwner>, before: Option<Option<TokenOwner>>) {
+        match (before, owner) {
+            (None, Some(owner)) => self.bind_answered(token, owner),
+            (Some(before), owner) if before == owner => {}
+            (Some(Some(before)), Some(owner)) if before.request() == owner.request() => {
+                let perhaps = before.request().map_or(TokenOwner::Many, TokenOwner::Perhaps);
+                self.tokens.entry(token).and_modify(|owner| *owner = owner.and(perhaps));
+            }
+            (Some(_), _) => self.doubt(token),
+            (None, None) => {}
+        }
+    }
+
+    fn bind_answered(&mut self, token: u64, owner: TokenOwner) {
+        if let Some(id) = owner.request() {
+            self.bind_body(token, id);
+            self.tokens.entry(token).and_modify(|known| *known = known.and(owner));
         }
     }
 

@@ -8,6 +8,7 @@
 use crate::causality::ExchangeId;
 use crate::connection::{Address, Connection};
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use autospan_abi::Role;
 use core::net::IpAddr;
 use hashbrown::HashMap;
@@ -88,6 +89,9 @@ struct Sent {
     at: u64,
 }
 
+/// Requests on their way on one connection of which the one is sought that a server has read.
+const SOUGHT_MAX: usize = 1024;
+
 impl Joins {
     pub(crate) fn insert(&mut self, key: Key, id: ExchangeId, at: u64) {
         let sent = self.clients.entry(key).or_default();
@@ -106,11 +110,13 @@ impl Joins {
         }
     }
 
-    /// The request under `key` that was sent last, as of `at`: without pipelining, the one that a server reads then.
-    pub(crate) fn last_sent(&self, key: &Key, at: u64) -> Option<ExchangeId> {
-        let sent = self.clients.get(key)?;
-        let before = sent.partition_point(|s| s.at <= at);
-        Some(sent.get(before.checked_sub(1)?)?.id)
+    /// The requests under `key` that were sent last, as of `at`, the latest first: without pipelining, a server that reads one then
+    /// reads the first of these.
+    pub(crate) fn last_sent(&self, key: &Key, at: u64) -> impl Iterator<Item = ExchangeId> + Clone {
+        let sent = self.clients.get(key);
+        let before = sent.map_or(0, |sent| sent.partition_point(|s| s.at <= at));
+        let before = sent.into_iter().flat_map(move |sent| sent.range(..before).rev());
+        before.map(|sent| sent.id).take(SOUGHT_MAX)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -120,55 +126,127 @@ impl Joins {
 
 /// Requests in a row that must have had a distance.
 const AGREEING_MIN: u32 = 3;
+/// Requests on their way at once that tell something of a distance.
+const WAITING_MAX: usize = 16;
 
 /// How far the positions of a connection's two ends are apart. Not at all where both saw the handshake; a connection that
 /// was there before the agent is seen from another byte at each end.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Distance {
     /// Connection of the client end.
     client: u64,
-    bytes: u64,
-    /// Requests that had it, one after the other.
+    /// What it may be: each request was one that was on its way when it was read.
+    bytes: Vec<u64>,
+    /// Requests that agreed on that, one after the other.
     agreeing: u32,
 }
 
+/// A request that was on its way when a server read one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    pub(crate) id: ExchangeId,
+    pub(crate) position: u64,
+}
+
 impl Distance {
-    /// Whether a request at `client_position` of connection `client` can be the one at `position` of the server's end.
-    /// `known`: of the server's end, as far as it is known already.
-    pub(crate) fn agrees(known: &mut Option<Self>, client: u64, client_position: u64, position: u64) -> bool {
-        let bytes = position.wrapping_sub(client_position);
-        let before = known.filter(|known| known.client == client);
-        let settled = before.filter(|known| known.bytes == 0 || known.agreeing >= AGREEING_MIN);
-        if let Some(known) = settled {
-            return known.bytes == bytes;
+    /// Which of those on their way on connection `client` is the one at `position` of the server's end, as far as that is sure.
+    /// `known`: of the server's end, as far as it is known already. `one_by_one`: no request is sent before the one in front of it is
+    /// answered.
+    pub(crate) fn find(
+        known: &mut Option<Self>,
+        client: u64,
+        waiting: impl Iterator<Item = Waiting> + Clone,
+        position: u64,
+        one_by_one: bool,
+    ) -> Option<ExchangeId> {
+        let of_client = known.take().filter(|known| known.client == client);
+        let found = known.insert(match of_client {
+            Some(known) if known.settled(one_by_one).is_some() => known,
+            before => Self::narrowed(before, client, waiting.clone(), position),
+        });
+        let at = position.wrapping_sub(found.settled(one_by_one)?);
+        waiting.into_iter().find(|waiting| waiting.position == at).map(|waiting| waiting.id)
+    }
+
+    fn narrowed(before: Option<Self>, client: u64, waiting: impl Iterator<Item = Waiting>, position: u64) -> Self {
+        let bytes: Vec<_> = waiting.take(WAITING_MAX + 1).map(|w| position.wrapping_sub(w.position)).collect();
+        let Some(mut known) = before else { return Self { client, bytes, agreeing: 1 } };
+        if bytes.len() > WAITING_MAX {
+            return known;
         }
-        let agreeing = before.filter(|known| known.bytes == bytes).map_or(0, |known| known.agreeing);
-        *known = Some(Self { client, bytes, agreeing: agreeing + 1 });
-        bytes == 0 || agreeing + 1 >= AGREEING_MIN
+        known.bytes.retain(|known| bytes.contains(known));
+        if known.bytes.is_empty() {
+            return Self { client, bytes, agreeing: 1 };
+        }
+        known.agreeing = known.agreeing.saturating_add(1);
+        known
+    }
+
+    fn settled(&self, one_by_one: bool) -> Option<u64> {
+        let [bytes] = self.bytes[..] else { return None };
+        (one_by_one && bytes == 0 || self.agreeing >= AGREEING_MIN).then_some(bytes)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec;
+
+    /// Of requests that wait at these positions of the client's end, that at `position` of the server's.
+    fn find(
+        known: &mut Option<Distance>,
+        client: u64,
+        waiting: &[u64],
+        position: u64,
+        one_by_one: bool,
+    ) -> Option<u64> {
+        let waiting = waiting.iter().map(|position| Waiting { id: 1000 + position, position: *position });
+        Distance::find(known, client, waiting, position, one_by_one).map(|id| id - 1000)
+    }
 
     #[test]
     fn ends_seen_from_the_first_byte_agree_at_once_and_on_nothing_else() {
         let mut known = None;
-        assert!(Distance::agrees(&mut known, 1, 0, 0));
-        assert!(!Distance::agrees(&mut known, 1, 50, 100));
-        assert!(!Distance::agrees(&mut known, 1, 100, 150));
-        assert!(Distance::agrees(&mut known, 1, 150, 150));
+        let mut at = |client, position| find(&mut known, 1, &[client], position, true);
+        assert_eq!([at(0, 0), at(50, 100), at(100, 150), at(150, 150)], [Some(0), None, None, Some(150)]);
     }
 
     #[test]
     fn any_other_distance_takes_three_requests() {
         let mut known = None;
-        assert!(!Distance::agrees(&mut known, 1, 0, 70));
-        assert!(!Distance::agrees(&mut known, 1, 30, 100));
-        assert!(Distance::agrees(&mut known, 1, 60, 130));
-        assert!(!Distance::agrees(&mut known, 1, 160, 160), "that is settled");
-        assert!(Distance::agrees(&mut known, 2, 0, 0), "another client end");
+        let mut at = |client, position| find(&mut known, 1, &[client], position, true);
+        assert_eq!([at(0, 70), at(30, 100), at(60, 130)], [None, None, Some(60)]);
+        assert_eq!(at(160, 160), None, "that is settled");
+        assert_eq!(find(&mut known, 2, &[0], 0, true), Some(0), "another client end");
+    }
+
+    #[test]
+    fn of_many_on_their_way_the_one_is_found_once_one_distance_alone_is_left() {
+        let mut known = None;
+        let mut at = |waiting: &[u64], position| find(&mut known, 1, waiting, position, false);
+        assert_eq!(at(&[30, 10, 0], 100), None);
+        assert_eq!(at(&[30, 10], 110), None);
+        assert_eq!(at(&[75, 30], 130), Some(30));
+        assert_eq!(at(&[90, 75], 175), Some(75));
+        assert_eq!(at(&[90], 175), None, "it was lost");
+    }
+
+    #[test]
+    fn of_many_of_one_length_nothing_tells_which_is_which() {
+        let mut known = None;
+        for position in (0..1_000).step_by(10) {
+            assert_eq!(find(&mut known, 1, &[position + 10, position], position, false), None, "{position}");
+        }
+    }
+
+    #[test]
+    fn the_first_that_was_seen_need_not_be_the_one_that_was_read() {
+        let mut known = None;
+        // One that was sent before the agent came.
+        assert_eq!(find(&mut known, 1, &[0], 0, false), None);
+        let mut at = |client, position| find(&mut known, 1, &[client], position, false);
+        assert_eq!([at(0, 40), at(40, 80), at(80, 120)], [None, None, Some(80)]);
     }
 
     #[test]
@@ -176,7 +254,8 @@ mod tests {
         let key = Key::Unix { client: 1, server: 2, stream: 0 };
         let mut joins = Joins::default();
         [(1, 10), (3, 30), (2, 20)].into_iter().for_each(|(id, at)| joins.insert(key, id, at));
-        assert_eq!([5, 10, 25, 99].map(|at| joins.last_sent(&key, at)), [None, Some(1), Some(2), Some(3)]);
+        let sent = |at| joins.last_sent(&key, at).collect::<Vec<_>>();
+        assert_eq!([5, 10, 25, 99].map(sent), [vec![], vec![1], vec![2, 1], vec![3, 2, 1]]);
         [1, 2, 3].into_iter().for_each(|id| joins.remove(&key, id));
         assert_eq!(joins.len(), 0);
     }

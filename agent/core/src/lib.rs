@@ -30,6 +30,7 @@ pub mod protocol;
 mod routine;
 pub mod semconv;
 pub mod span;
+pub mod sql;
 mod stream;
 pub mod trace_context;
 mod turns;

@@ -36,6 +36,10 @@ pub const HELD_BYTES_MAX: usize = 32 << 20;
 pub const SETTLE_NS: u64 = 100_000_000;
 /// How long after its start a call of a thread that was made for a request waits for the thread's end, which shows its parent.
 pub const EXIT_AWAITED_NS: u64 = 10_000_000_000;
+/// How long after its start a call that may not be its request's waits for the end of that, which shows it.
+pub const GUESS_AWAITED_NS: u64 = 10_000_000_000;
+/// Calls of one request that wait for its end. More are told by what is known of them at once: most have been answered by then.
+pub const GUESSES_AWAITED_MAX: usize = 1024;
 /// Calls of one such thread that wait; with more, it is one of a pool's.
 pub const EXIT_AWAITED_MAX: usize = 16;
 /// A connection without traffic and without an exchange in flight is forgotten after this time.
@@ -54,6 +58,13 @@ pub const ROUTINES_PER_PROCESS_MAX: usize = 64;
 pub const TRACESTATE_BYTES_MAX: usize = 512;
 /// Members of a `tracestate`.
 pub const TRACESTATE_MEMBERS_MAX: usize = 32;
+
+/// Connections that went over to TLS and whose plaintext was not seen yet, of which something is remembered.
+pub const INSIDE_TLS_MAX: usize = 1_024;
+/// Prepared statements remembered on one connection; past it the oldest is forgotten.
+pub const STATEMENTS_MAX: usize = 4_096;
+/// Bytes of them.
+pub const STATEMENTS_BYTES_MAX: usize = 1 << 20;
 
 /// Cuts a string to [`ATTRIBUTE_BYTES_MAX`], at a character boundary.
 pub fn cut_attribute(text: &mut String) {

@@ -1,6 +1,7 @@
 //! Client connections that a process keeps open, by where they lead: whether one of them has had nothing to do for a while.
 
 use crate::connection::{Address, Connection};
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use autospan_abi::Role;
 use core::net::IpAddr;
@@ -14,7 +15,14 @@ const UNWANTED_NS: u64 = 50_000_000;
 const OTHERS_MIN: usize = 2;
 
 /// Connections of one process to one place.
-type Pool = (u32, IpAddr, u16);
+type Pool = (u32, Place);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Place {
+    Inet(IpAddr, u16),
+    /// Its path.
+    Unix(Box<[u8]>),
+}
 
 /// Idle connections: since when, and which. Entries live as long as the connections.
 #[derive(Debug, Default)]
@@ -25,8 +33,11 @@ pub(crate) struct Pools {
 impl Pools {
     /// A connection may have become idle or busy, or be gone; `since` is what was noted of it before.
     pub(crate) fn update(&mut self, connection: &Connection, idle: bool, since: &mut Option<u64>) {
-        let Some(pool) = pool_of(connection).filter(|_| idle != since.is_some()) else { return };
-        let connections = self.idle.entry(pool).or_default();
+        if idle == since.is_some() {
+            return;
+        }
+        let Some(pool) = pool_of(connection) else { return };
+        let connections = self.idle.entry(pool.clone()).or_default();
         match since.take() {
             Some(since) => drop(connections.remove(&(since, connection.id))),
             None => {
@@ -53,10 +64,10 @@ impl Pools {
 }
 
 fn pool_of(connection: &Connection) -> Option<Pool> {
-    match *connection.address {
-        Address::Inet { remote: (ip, port), .. } if connection.role == Role::Client => {
-            Some((connection.tgid, ip, port))
-        }
-        _ => None,
-    }
+    let place = match &*connection.address {
+        _ if connection.role != Role::Client => return None,
+        Address::Inet { remote: (ip, port), .. } => Place::Inet(*ip, *port),
+        Address::Unix { path } => Place::Unix(path.clone()),
+    };
+    Some((connection.tgid, place))
 }

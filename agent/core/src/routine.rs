@@ -37,6 +37,8 @@ pub(crate) struct Habit {
     pub(crate) requests: u32,
     /// There was enough time to see it made for none.
     is_observed: bool,
+    /// The request in flight has made it as often as any before it.
+    pub(crate) is_exhausted: bool,
 }
 
 impl Habit {
@@ -51,13 +53,17 @@ struct Routine {
     first: Work,
     last: Work,
     requests: u32,
+    /// How often it was made since the last of them came.
+    made: u32,
+    /// The same of any before that, at most.
+    made_most: u32,
     /// It was made for none, or for who knows which, last at this time.
     stray_at: Option<u64>,
 }
 
 impl Routine {
     fn new(work: Work) -> Self {
-        Self { first: work, last: work, requests: 0, stray_at: None }
+        Self { first: work, last: work, requests: 0, made: 0, made_most: 0, stray_at: None }
     }
 }
 
@@ -71,7 +77,8 @@ impl Routines {
         let Some(routine) = known else { return Habit::default() };
         let busy = work.busy_ns.saturating_sub(routine.first.busy_ns);
         let idle = work.now.saturating_sub(routine.first.now).saturating_sub(busy);
-        Habit { requests: routine.requests, is_observed: idle / IDLE_SHARE_MIN >= busy }
+        let is_exhausted = routine.last.periods == work.periods && routine.made >= routine.made_most;
+        Habit { requests: routine.requests, is_observed: idle / IDLE_SHARE_MIN >= busy, is_exhausted }
     }
 
     /// The call was made for a request that is alone in flight.
@@ -82,7 +89,9 @@ impl Routines {
         }
         if routine.requests == 0 || routine.last.periods != work.periods {
             routine.requests = routine.requests.saturating_add(1);
+            (routine.made, routine.made_most) = (0, routine.made_most.max(routine.made));
         }
+        routine.made = routine.made.saturating_add(1);
         routine.last = work;
     }
 

@@ -146,6 +146,11 @@ impl Stream {
         self.mark_at(self.cursor)
     }
 
+    /// A response that was read by then waits for its request.
+    pub(crate) fn awaits_since(&self, by: u64) -> bool {
+        self.awaiting && self.pending_mark().is_some_and(|mark| mark.at <= by)
+    }
+
     /// The stream ends at this position: the bytes up to there that no record brought were lost.
     pub(crate) fn end_at(&mut self, position: u64) -> u64 {
         let lost = position.saturating_sub(self.next);
@@ -167,10 +172,15 @@ impl Stream {
         true
     }
 
-    /// Forgets what was kept and any body being skipped, and moves past it.
-    pub(crate) fn abandon(&mut self) {
+    /// Forgets what was kept, and moves past it.
+    pub(crate) fn drop_pending(&mut self) {
         self.advance(self.pending.len() as u64);
         self.pending.clear();
+    }
+
+    /// Forgets what was kept and any body being skipped, and moves past it.
+    pub(crate) fn abandon(&mut self) {
+        self.drop_pending();
         self.skip = 0;
         self.awaiting = false;
         self.sync = Sync::Searching;

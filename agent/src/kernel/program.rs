@@ -102,6 +102,13 @@ pub(crate) const PLANS: &[Plan] = &[
         needs_offsets: false,
     },
     Plan {
+        capability: "unix connections",
+        without: "nothing is missed, but what Node calls first on a new unix connection has no parent where several requests are in flight",
+        attachments: &[("enter_connect", Hook::Tracepoint("syscalls", "sys_enter_connect"))],
+        preferred: &[],
+        needs_offsets: true,
+    },
+    Plan {
         capability: "connection setup",
         without: "nothing is missed, but calls of aiohttp on uvloop have no parent where several requests are in flight",
         attachments: &[("enter_setsockopt", Hook::Tracepoint("syscalls", "sys_enter_setsockopt"))],

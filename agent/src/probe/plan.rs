@@ -78,6 +78,8 @@ pub enum ProbeProgram {
     NodeChecks,
     /// Entry: (loop, work item).
     WorkSubmitted,
+    /// Entry of `uv_queue_work`: (loop, request, …).
+    WorkQueued,
     /// Entry: (work item), on the loop's thread.
     WorkDone,
     /// Entry of `nghttp2_session_mem_recv`: (session, …).
@@ -154,7 +156,7 @@ pub struct Recognised {
 // === impl ProbeProgram ===
 
 impl ProbeProgram {
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 47] = [
         Self::TlsRead,
         Self::TlsReadEx,
         Self::TlsWrite,
@@ -191,6 +193,7 @@ impl ProbeProgram {
         Self::TurnEnded,
         Self::NodeChecks,
         Self::WorkSubmitted,
+        Self::WorkQueued,
         Self::WorkDone,
         Self::Nghttp2Received,
         Self::Nghttp2ReceivedReturn,
@@ -230,7 +233,9 @@ impl ProbeProgram {
             Self::PyContextCopied | Self::PyContextEntered | Self::PyFutureSet => ProbeFamily::PyContexts,
             Self::PyQueuePut | Self::PyQueueGot => ProbeFamily::PyQueues,
             Self::PyDequeAppend | Self::PyDequePopleft => ProbeFamily::PyDeques,
-            Self::TurnEnded | Self::NodeChecks | Self::WorkSubmitted | Self::WorkDone => ProbeFamily::EventLoops,
+            Self::TurnEnded | Self::NodeChecks | Self::WorkSubmitted | Self::WorkQueued | Self::WorkDone => {
+                ProbeFamily::EventLoops
+            }
             Self::Nghttp2Received
             | Self::Nghttp2ReceivedReturn
             | Self::Nghttp2Frame
@@ -281,6 +286,7 @@ impl ProbeProgram {
             Self::TurnEnded => "turn_ended",
             Self::NodeChecks => "node_checks",
             Self::WorkSubmitted => "work_submitted",
+            Self::WorkQueued => "work_queued",
             Self::WorkDone => "work_done",
             Self::Nghttp2Received => "nghttp2_received",
             Self::Nghttp2ReceivedReturn => "nghttp2_received_return",

@@ -1,6 +1,6 @@
 //! Which processes become targets: those that run when the agent starts, and those that come to be.
 
-use super::selector::Selector;
+use super::selector::{Program, Selector};
 use super::sockets::{Listener, Listeners, holds_sockets};
 use super::table::Processes;
 use procfs::process::Process;
@@ -60,13 +60,13 @@ impl Discovery {
 
     fn scan_process(&self, process: &Process, namespaces: &mut HashMap<u32, Listeners>, scan: &mut Scan) -> Option<()> {
         let pid = u32::try_from(process.pid()).ok()?;
-        let executable = process.exe().ok()?;
+        let program = Program::of(process)?;
         let netns = network_namespace(process)?;
         let held = namespaces.entry(netns).or_insert_with(|| Listeners::read(process)).held_by(process);
-        if self.selector.excludes(&executable) {
+        if self.selector.excludes(&program) {
             // One that does not listen may yet turn into another program.
             scan.excluded.extend((!held.is_empty()).then_some(pid));
-        } else if self.selector.selects(pid, &executable, &held) {
+        } else if self.selector.selects(pid, &program, &held) {
             scan.targets.push((pid, held));
         }
         Some(())
@@ -79,10 +79,10 @@ impl Discovery {
             return None;
         }
         let process = Process::new(i32::try_from(pid).ok()?).ok()?;
-        let executable = process.exe().ok()?;
-        let same_program = || processes.get(pid).is_some_and(|identity| identity.executable == executable);
-        let selected = || self.selector.selects(pid, &executable, &listeners_of(&process));
-        let wanted = !self.selector.excludes(&executable) && (was_target && same_program() || selected());
+        let program = Program::of(&process)?;
+        let same_program = || processes.get(pid).is_some_and(|identity| identity.executable == program.executable);
+        let selected = || self.selector.selects(pid, &program, &listeners_of(&process));
+        let wanted = !self.selector.excludes(&program) && (was_target && same_program() || selected());
         match (was_target, wanted) {
             (true, false) => Some(Change::Remove(pid)),
             (false, true) => Some(Change::Add(pid)),
@@ -91,17 +91,17 @@ impl Discovery {
     }
 
     /// Must a process that became a target by itself not be one?
-    pub fn appeared(&self, pid: u32, processes: &Processes) -> Option<Change> {
-        let identity = processes.get(pid)?;
-        self.selector.excludes(&identity.executable).then_some(Change::Exclude(pid))
+    pub fn appeared(&self, pid: u32) -> Option<Change> {
+        let process = Process::new(i32::try_from(pid).ok()?).ok()?;
+        self.selector.excludes(&Program::of(&process)?).then_some(Change::Exclude(pid))
     }
 
     /// A process began to listen. Services are targets by then where nothing was selected; this is for those that must
     /// not be, for selected ones, and for processes that only tried a port and are no services.
     pub fn listening(&self, pid: u32, port: u16, is_target: bool, processes: &Processes) -> Option<Change> {
         let process = Process::new(i32::try_from(pid).ok()?).ok()?;
-        let executable = process.exe().ok()?;
-        if self.selector.excludes(&executable) {
+        let program = Program::of(&process)?;
+        if self.selector.excludes(&program) {
             return Some(Change::Exclude(pid));
         }
         if is_target {
@@ -109,7 +109,7 @@ impl Discovery {
             return (unknown && listeners_of(&process).is_empty()).then_some(Change::Remove(pid));
         }
         let listener = if port == 0 { Listener::Unix } else { Listener::Tcp(port) };
-        self.selector.selects(pid, &executable, &[listener]).then_some(Change::Add(pid))
+        self.selector.selects(pid, &program, &[listener]).then_some(Change::Add(pid))
     }
 }
 

@@ -1,7 +1,9 @@
 //! Which processes the operator asked for.
 
+use super::snapshot::without_deleted;
 use super::sockets::Listener;
-use std::path::Path;
+use procfs::process::Process;
+use std::path::{Path, PathBuf};
 
 /// The operator's choice. Without `pids`, `executables` and `ports` every service is watched.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,6 +14,15 @@ pub struct Selector {
     /// Every process, service or not.
     pub all: bool,
     pub excluded: Vec<Glob>,
+}
+
+/// What a process runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    pub executable: PathBuf,
+    /// As it was started, at most 15 bytes: of a script its own name, not its interpreter's, and of a link the link's.
+    /// Programs may change it.
+    pub name: String,
 }
 
 /// Daemons of the system itself: they listen on sockets, but speak nothing that is traced.
@@ -41,25 +52,34 @@ impl Selector {
     }
 
     /// Must a process be watched? `listeners` are the sockets that it listens on.
-    pub fn selects(&self, pid: u32, executable: &Path, listeners: &[Listener]) -> bool {
-        if self.excludes(executable) {
+    pub fn selects(&self, pid: u32, program: &Program, listeners: &[Listener]) -> bool {
+        if self.excludes(program) {
             return false;
         }
         if self.is_restricted() {
-            return self.names(pid, executable, listeners);
+            return self.names(pid, program, listeners);
         }
-        self.all || !listeners.is_empty() && !is_system(executable)
+        self.all || !listeners.is_empty() && !is_system(&program.executable)
     }
 
     /// Is a process one that must not be watched, whatever else it is?
-    pub fn excludes(&self, executable: &Path) -> bool {
-        self.excluded.iter().any(|glob| glob.matches_file(executable)) || self.is_auto() && is_system(executable)
+    pub fn excludes(&self, program: &Program) -> bool {
+        self.excluded.iter().any(|glob| glob.matches(program)) || self.is_auto() && is_system(&program.executable)
     }
 
-    fn names(&self, pid: u32, executable: &Path, listeners: &[Listener]) -> bool {
+    fn names(&self, pid: u32, program: &Program, listeners: &[Listener]) -> bool {
         self.pids.contains(&pid)
-            || self.executables.iter().any(|glob| glob.matches_file(executable))
+            || self.executables.iter().any(|glob| glob.matches(program))
             || listeners.iter().filter_map(|listener| listener.port()).any(|port| self.ports.contains(&port))
+    }
+}
+
+// === impl Program ===
+
+impl Program {
+    /// What a process runs now. None: it is gone, or a thread of the kernel.
+    pub fn of(process: &Process) -> Option<Self> {
+        Some(Self { executable: without_deleted(process.exe().ok()?), name: process.stat().ok()?.comm })
     }
 }
 
@@ -69,7 +89,7 @@ fn is_system(executable: &Path) -> bool {
 }
 
 /// A shell-like pattern: `*` stands for any text, `?` for any character. With a `/` it is matched against the whole
-/// path, else against the file name.
+/// path of the executable, else against its file name and the name under which it was started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glob(String);
 
@@ -82,10 +102,13 @@ impl std::str::FromStr for Glob {
 }
 
 impl Glob {
-    pub fn matches_file(&self, path: &Path) -> bool {
-        let whole = self.0.contains('/');
-        let text = if whole { path.to_str() } else { path.file_name().and_then(|name| name.to_str()) };
-        text.is_some_and(|text| matches(self.0.as_bytes(), text.as_bytes()))
+    fn matches(&self, program: &Program) -> bool {
+        let matches = |text: &str| matches(self.0.as_bytes(), text.as_bytes());
+        let Program { executable, name } = program;
+        if self.0.contains('/') {
+            return executable.to_str().is_some_and(matches);
+        }
+        executable.file_name().and_then(|name| name.to_str()).is_some_and(matches) || matches(name)
     }
 }
 
@@ -118,6 +141,12 @@ mod tests {
         patterns.iter().map(|pattern| pattern.parse().expect("a pattern")).collect()
     }
 
+    /// Started under the executable's own name.
+    fn program(path: &str) -> Program {
+        let name = path.rsplit('/').next().unwrap_or_default().to_owned();
+        Program { executable: path.into(), name }
+    }
+
     #[test]
     fn patterns() {
         for (pattern, path, expected) in [
@@ -131,9 +160,25 @@ mod tests {
             ("a*b*c", "/aXbXbXc", true),
             ("a*b*c", "/aXbXbX", false),
         ] {
-            assert_eq!(globs(&[pattern])[0].matches_file(Path::new(path)), expected, "{pattern} {path}");
+            assert_eq!(globs(&[pattern])[0].matches(&program(path)), expected, "{pattern} {path}");
         }
         assert!("".parse::<Glob>().is_err());
+    }
+
+    #[test]
+    fn what_a_link_or_a_script_is_called() {
+        let redis = Program { name: "redis-server".into(), ..program("/usr/bin/redis-check-rdb") };
+        let gunicorn = Program { name: "gunicorn".into(), ..program("/usr/bin/python3.11") };
+        for (pattern, program, expected) in [
+            ("redis-server", &redis, true),
+            ("redis-check-rdb", &redis, true),
+            ("*/redis-server", &redis, false),
+            ("gunicorn", &gunicorn, true),
+            ("python3*", &gunicorn, true),
+            ("uvicorn", &gunicorn, false),
+        ] {
+            assert_eq!(globs(&[pattern])[0].matches(program), expected, "{pattern} {program:?}");
+        }
     }
 
     #[test]
@@ -145,16 +190,16 @@ mod tests {
     #[test]
     fn services_by_default() {
         let auto = Selector::default();
-        let python = Path::new("/usr/bin/python3");
+        let python = &program("/usr/bin/python3");
         assert!(auto.selects(1, python, &[Listener::Tcp(80)]));
         assert!(auto.selects(1, python, &[Listener::Unix]));
         assert!(!auto.selects(1, python, &[]));
-        assert!(!auto.selects(1, Path::new("/usr/lib/systemd/systemd-journald"), &[Listener::Unix]));
+        assert!(!auto.selects(1, &program("/usr/lib/systemd/systemd-journald"), &[Listener::Unix]));
     }
 
     #[test]
     fn selectors_restrict_and_exclusions_win() {
-        let python = Path::new("/usr/bin/python3");
+        let python = &program("/usr/bin/python3");
         let selector = Selector { pids: vec![7], ports: vec![80], ..Selector::default() };
         assert!(selector.selects(7, python, &[]));
         assert!(selector.selects(8, python, &[Listener::Tcp(80)]));
@@ -162,6 +207,6 @@ mod tests {
         let excluding = Selector { excluded: globs(&["python*"]), ..selector };
         assert!(!excluding.selects(7, python, &[Listener::Tcp(80)]));
         let all = Selector { all: true, ..Selector::default() };
-        assert!(all.selects(9, Path::new("/usr/bin/curl"), &[]));
+        assert!(all.selects(9, &program("/usr/bin/curl"), &[]));
     }
 }

@@ -94,7 +94,7 @@ impl Snapshot {
 }
 
 /// The kernel marks the path of a file that was replaced while it ran.
-fn without_deleted(path: PathBuf) -> PathBuf {
+pub(super) fn without_deleted(path: PathBuf) -> PathBuf {
     match path.to_str().and_then(|path| path.strip_suffix(" (deleted)")) {
         Some(original) => PathBuf::from(original),
         None => path,

@@ -197,7 +197,7 @@ fn trait_of(program: ProbeProgram) -> u8 {
         P::PyContextCopied | P::PyContextEntered | P::PyFutureSet | P::PyQueuePut | P::PyQueueGot => 0,
         // Of one process, not of all that map the file.
         P::PyDequeAppend | P::PyDequePopleft => 0,
-        P::WorkSubmitted | P::WorkDone => 0,
+        P::WorkSubmitted | P::WorkQueued | P::WorkDone => 0,
         P::Nghttp2Received | P::Nghttp2ReceivedReturn | P::Nghttp2Submit | P::Nghttp2SubmitReturn => 0,
         P::Nghttp2Frame | P::Nghttp2Data | P::Nghttp2StreamClosed => 0,
         P::GrpcStartBatch | P::GrpcStartBatchReturn => 0,

@@ -3,7 +3,6 @@
 use super::{Connection, Opaque, Protocol, Signal, opposite};
 use crate::event::Data;
 use crate::limits::STREAM_SILENT_NS;
-use crate::protocol::http1::Http1;
 use crate::protocol::http2::Http2;
 use crate::protocol::{Advance, Input, ProtocolConfig, Side, Sniff, StreamStep};
 use crate::stream::{Mark, Sync};
@@ -17,12 +16,12 @@ const SETTINGS_BYTES_MAX: usize = 512;
 impl Protocol {
     /// It is known, and followed.
     pub(super) fn is_spoken(&self) -> bool {
-        matches!(self, Self::Http1(_) | Self::Http2(_))
+        matches!(self, Self::Ordered(..) | Self::Http2(_))
     }
 
     pub(super) fn advance(&mut self, side: Side, input: Input<'_>, config: &ProtocolConfig) -> Option<Advance> {
         match self {
-            Self::Http1(parser) => Some(parser.advance(side, input, config)),
+            Self::Ordered(_, parser) => Some(parser.advance(side, input, config)),
             Self::Http2(parser) => Some(parser.advance(side, input, config)),
             Self::Unknown | Self::Opaque => None,
         }
@@ -30,12 +29,27 @@ impl Protocol {
 
     /// The next boundary in the midst of a call: frames are looked for at its first byte only.
     pub(super) fn resync(&self, side: Side, bytes: &[u8]) -> Option<usize> {
-        if let Self::Http1(_) = self { Http1::resync(side, bytes) } else { None }
+        if let Self::Ordered(_, parser) = self { parser.resync(side, bytes) } else { None }
+    }
+
+    /// May a message start with these bytes and more behind them?
+    pub(super) fn could_start(&self, side: Side, bytes: &[u8]) -> bool {
+        matches!(self, Self::Ordered(protocol, _) if (protocol.sniff)(side, bytes) == Sniff::Undecided)
+    }
+
+    /// See [`crate::protocol::Parser::end_is_open`].
+    pub(super) fn end_is_open(&self) -> bool {
+        matches!(self, Self::Ordered(_, parser) if parser.end_is_open())
+    }
+
+    /// See [`crate::protocol::Parser::spans_gaps`].
+    pub(super) fn spans_gaps(&self) -> bool {
+        matches!(self, Self::Ordered(_, parser) if parser.spans_gaps())
     }
 
     pub(super) fn assume_request(&mut self) {
         match self {
-            Self::Http1(parser) => parser.assume_request(),
+            Self::Ordered(_, parser) => parser.assume_request(),
             Self::Http2(parser) => parser.assume_request(),
             Self::Unknown | Self::Opaque => {}
         }
@@ -43,15 +57,21 @@ impl Protocol {
 }
 
 impl Connection {
-    /// Bytes of header tables.
+    /// Bytes of header tables, prepared statements and the like.
     pub(crate) fn table_bytes(&self) -> usize {
-        if let Protocol::Http2(parser) = &self.protocol { parser.held_bytes() } else { 0 }
+        match &self.protocol {
+            Protocol::Ordered(_, parser) => parser.held_bytes(),
+            Protocol::Http2(parser) => parser.held_bytes(),
+            Protocol::Unknown | Protocol::Opaque => 0,
+        }
     }
 
-    /// Forgets header tables: what refers to them will be unknown.
+    /// Forgets them: what refers to them will be unknown.
     pub(crate) fn forget_tables(&mut self) {
-        if let Protocol::Http2(parser) = &mut self.protocol {
-            parser.forget_tables();
+        match &mut self.protocol {
+            Protocol::Ordered(_, parser) => parser.forget_tables(),
+            Protocol::Http2(parser) => parser.forget_tables(),
+            Protocol::Unknown | Protocol::Opaque => {}
         }
     }
 

@@ -3,11 +3,11 @@
 use super::{Engine, Output, Timer};
 use crate::causality::{Evidence, ExchangeId, RootReason};
 use crate::counter::Counter;
+use crate::event::Tls;
 use crate::exchange::{Context, Exchange};
-use crate::join::Distance;
-use crate::limits::{EXIT_AWAITED_MAX, EXIT_AWAITED_NS};
-use crate::protocol::{RequestHead, ResponseHead};
-use crate::semconv::http;
+use crate::join::{Distance, Waiting};
+use crate::limits::{EXIT_AWAITED_MAX, EXIT_AWAITED_NS, GUESS_AWAITED_NS, GUESSES_AWAITED_MAX, SETTLE_NS};
+use crate::semconv;
 use crate::span::{Attribute, Parent, Span, SpanKind};
 use crate::trace_context::{TraceContext, extract};
 use alloc::boxed::Box;
@@ -43,6 +43,13 @@ impl Engine {
             }
             return Vec::new();
         }
+        if let Some(parent) = self.guess_awaits(id).and_then(|parent| self.exchanges.get_mut(parent)) {
+            parent.dependents.push(id);
+            if parent.end.is_none() {
+                self.timers.push(Reverse((since.saturating_add(GUESS_AWAITED_NS), Timer::Decide(id))));
+            }
+            return Vec::new();
+        }
         self.decide(id);
         self.exchanges.get_mut(id).map(|exchange| core::mem::take(&mut exchange.dependents)).unwrap_or_default()
     }
@@ -67,8 +74,37 @@ impl Engine {
         before.filter(|before| before.context.is_none() || may_exit).map(|before| before.id)
     }
 
+    /// The request whose end will show whether the call is its own.
+    fn guess_awaits(&self, id: ExchangeId) -> Option<ExchangeId> {
+        let call = self.exchanges.get(id).filter(|call| call.is_guess)?;
+        let parent = call.parent.ok().and_then(|(parent, _)| self.exchanges.get(parent))?;
+        if parent.dependents.len() >= GUESSES_AWAITED_MAX {
+            return None;
+        }
+        let is_open = parent.end.is_none_or(|end| self.now < end.saturating_add(SETTLE_NS));
+        (is_open && self.now < call.origin.at.saturating_add(GUESS_AWAITED_NS)).then_some(parent.id)
+    }
+
+    /// A request waits for what it asks a database. What it was answered without may be work that nobody waits for.
+    fn guess_shows(&mut self, id: ExchangeId) {
+        let Some(call) = self.exchanges.get(id).filter(|call| call.is_guess) else { return };
+        let (tgid, parent, answer) = (call.origin.tgid, call.parent.ok(), call.first_byte);
+        let Some(parent) = parent.and_then(|(parent, _)| self.exchanges.get_mut(parent)) else { return };
+        parent.dependents.retain(|other| *other != id);
+        let answered = parent.end.filter(|_| parent.first_byte.is_some());
+        let is_detached = answered.is_some_and(|end| answer.is_none_or(|answer| answer > end));
+        if !is_detached && !parent.is_exceeded {
+            return;
+        }
+        self.exchanges.get_mut(id).into_iter().for_each(|call| call.parent = Err(RootReason::Ambiguous));
+        if let Some(process) = self.processes.get_mut(&tgid).filter(|_| is_detached) {
+            process.called_by_itself(self.now);
+        }
+    }
+
     fn decide(&mut self, id: ExchangeId) {
         self.await_exit_no_more(id);
+        self.guess_shows(id);
         let Some(exchange) = self.exchanges.get(id) else { return };
         let context = match exchange.kind {
             SpanKind::Server => self.server_context(exchange),
@@ -171,20 +207,21 @@ impl Engine {
     /// The exchange of the client end whose request this server's is.
     fn client_end(&mut self, server: ExchangeId) -> Option<ExchangeId> {
         let server = self.exchanges.get(server)?;
-        let (key, at) = (server.join.as_ref()?, server.origin.at);
-        let found = self.joins.last_sent(key, at)?;
-        let client = self.exchanges.get(found).filter(|client| client.end.is_none_or(|end| end >= at))?;
-        let positions = (client.origin.position, server.origin.position);
-        let agree = match (client.tls, server.tls) {
-            _ if key.is_exact() => true,
-            (Some(client), Some(server)) if client.version != 0 && server.version != 0 => positions.0 == positions.1,
-            _ => {
-                let mut unknown = None;
-                let known = self.links.get_mut(&server.connection).map_or(&mut unknown, |link| &mut link.distance);
-                Distance::agrees(known, client.connection, positions.0, positions.1)
-            }
-        };
-        agree.then_some(found)
+        let (key, at, position) = (server.join.as_ref()?, server.origin.at, server.origin.position);
+        let sent = self.joins.last_sent(key, at).filter_map(|id| self.exchanges.get(id));
+        let mut waiting = sent.filter(|client| client.end.is_none_or(|end| end >= at));
+        let client = waiting.next()?;
+        if key.is_exact() {
+            return Some(client.id);
+        }
+        let (connection, seen) = (client.connection, [client.tls, server.tls].iter().all(is_seen_from_start));
+        let waiting = [client].into_iter().chain(waiting).filter(|client| client.connection == connection);
+        let mut waiting = waiting.map(|client| Waiting { id: client.id, position: client.origin.position });
+        if seen {
+            return waiting.find(|client| client.position == position).map(|client| client.id);
+        }
+        let link = self.links.get_mut(&server.connection)?;
+        Distance::find(&mut link.distance, connection, waiting, position, !link.connection.is_pipeline())
     }
 
     fn child(&self, exchange: &Exchange, parent: &Context, trace_state: String, evidence: Evidence) -> Context {
@@ -226,23 +263,20 @@ impl Engine {
         let Some(request) = self.exchanges.take_request(id) else { return };
         let Some(exchange) = self.exchanges.get(id) else { return };
         let (Some(end), Some(context)) = (exchange.end, exchange.context.clone()) else { return };
-        let RequestHead::Http(request) = *request;
-        let response = response.map(|head| match *head {
-            ResponseHead::Http(response) => (response, exchange.response_end),
-        });
-        let request_end = exchange.request_end;
-        let described = http::Exchange {
+        let described = semconv::Exchange {
             kind: exchange.kind,
-            request,
-            request_end,
-            response,
+            request: *request,
+            request_end: exchange.request_end,
+            response: response.map(|head| (*head, exchange.response_end)),
             reset: exchange.reset,
+            first_byte_ns: exchange.first_byte.map(|at| at.saturating_sub(exchange.origin.at)),
             duration_ns: end.saturating_sub(exchange.origin.at),
             tls: exchange.tls,
             ends: exchange.address.ends(),
         };
-        let (name, status) = (described.name(), described.status());
-        let mut attributes = described.attributes();
+        let Some(semconv::Described { name, status, mut attributes }) = described.describe() else {
+            return self.count(Counter::ExchangesUnreported);
+        };
         attributes.push(match context.evidence {
             Ok(evidence) => Attribute::new("autospan.parent.evidence", evidence.name()),
             Err(reason) => Attribute::new("autospan.parent.reason", reason.name()),
@@ -266,9 +300,12 @@ impl Engine {
     }
 }
 
+/// The handshake was seen, and with it each byte of the plaintext.
+fn is_seen_from_start(tls: &Option<Tls>) -> bool {
+    tls.is_some_and(|tls| tls.version != 0)
+}
+
 /// The trace context that the request itself carries.
 fn header(exchange: &Exchange) -> Option<TraceContext> {
-    match exchange.request.as_deref()? {
-        RequestHead::Http(request) => extract(&request.trace),
-    }
+    extract(&exchange.request.as_deref()?.http()?.trace)
 }

@@ -7,12 +7,25 @@ mod head;
 mod lost;
 mod start_line;
 
-use super::{Advance, HttpRequest, HttpResponse, Input, ProtocolConfig, RequestHead, ResponseHead, Side, Sniff, Step};
+use super::{
+    Advance, Definition, HttpRequest, HttpResponse, Input, Parser, ProtocolConfig, RequestHead, ResponseHead, Sharing,
+    Side, Sides, Sniff, Step, at,
+};
 use crate::limits::{HEAD_BYTES_MAX, PIPELINE_MAX};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use framing::{Asked, Body, Framing};
 use head::Head;
+
+/// See [`super::PROTOCOLS`].
+pub const DEFINITION: Definition = Definition {
+    name: "http1",
+    sniff: start_line::sniff,
+    sides: Sides::ByBytes,
+    // It may pipeline, but nobody's clients do.
+    sharing: Sharing::Exclusive,
+    parser: || Box::<Http1>::default(),
+};
 
 /// Parser of one connection. Requests and responses may be offered in any order.
 #[derive(Debug, Default)]
@@ -48,14 +61,8 @@ impl Default for State {
     }
 }
 
-impl Http1 {
-    /// Do these bytes start a request (`Side::Request`) or a response? Looks at no more than 64 bytes.
-    pub fn sniff(side: Side, bytes: &[u8]) -> Sniff {
-        start_line::sniff(side, bytes)
-    }
-
-    /// See [`Step`].
-    pub fn advance(&mut self, side: Side, input: Input<'_>, config: &ProtocolConfig) -> Advance {
+impl Parser for Http1 {
+    fn advance(&mut self, side: Side, input: Input<'_>, config: &ProtocolConfig) -> Advance {
         let upgraded = self.upgraded;
         let advance = match (self.side(side), input) {
             (State::Body(reader), input) => reader.read(side, input),
@@ -72,29 +79,27 @@ impl Http1 {
         advance
     }
 
-    /// The request of the next response will not come: parse the response as the answer to a GET.
-    pub fn assume_request(&mut self) {
+    fn assume_request(&mut self) {
         if self.asked.is_empty() {
             self.asked.push_back(Asked::Plain);
         }
     }
 
-    /// The oldest `n` requests that still wait for a response are given up: the next response answers the one after.
-    pub fn forget_requests(&mut self, n: usize) {
+    fn forget_requests(&mut self, n: usize) {
         self.asked.drain(..n.min(self.asked.len()));
     }
 
-    /// The stream of `side` starts anew at a message boundary found by [`Self::resync`]; the other side keeps its state.
-    pub fn restart(&mut self, side: Side) {
+    fn restart(&mut self, side: Side) {
         *self.side(side) = State::default();
     }
 
-    /// Offset of the next place in `bytes` where a message of `side` may start: the start of the bytes, or the start of
-    /// a line. `None`: no such place.
-    pub fn resync(side: Side, bytes: &[u8]) -> Option<usize> {
+    /// The start of the bytes, or the start of a line.
+    fn resync(&self, side: Side, bytes: &[u8]) -> Option<usize> {
         start_line::resync(side, bytes)
     }
+}
 
+impl Http1 {
     fn side(&mut self, side: Side) -> &mut State {
         match side {
             Side::Request => &mut self.request,
@@ -114,7 +119,7 @@ impl Http1 {
     fn request(&mut self, bytes: &[u8], scan: Scan, config: &ProtocolConfig) -> Advance {
         // What follows a CONNECT may be a tunnel's first bytes; its response tells.
         let tunnel_pending = self.asked.back() == Some(&Asked::Connect) && bytes.len() < HEAD_BYTES_MAX;
-        if tunnel_pending && Self::sniff(Side::Request, bytes) != Sniff::Yes {
+        if tunnel_pending && start_line::sniff(Side::Request, bytes) != Sniff::Yes {
             return at(0, Step::NeedMore);
         }
         match head::request(bytes, scan.bytes, config) {
@@ -179,8 +184,4 @@ const SWITCHING_PROTOCOLS: u16 = 101;
 
 fn is_interim(status: u16) -> bool {
     matches!(status, 100..=199) && status != SWITCHING_PROTOCOLS
-}
-
-fn at(consumed: u64, step: Step) -> Advance {
-    Advance { consumed, step }
 }

@@ -13,7 +13,7 @@ pub mod hpack;
 mod proof;
 mod streams;
 
-use super::{Advance, Input, ProtocolConfig, RequestHead, ResponseHead, Side, Sniff, Step, StreamStep};
+use super::{Advance, Input, ProtocolConfig, RequestHead, ResponseHead, Side, Sniff, Step, StreamStep, at};
 use crate::limits::{CONTINUATIONS_MAX, HEAD_BYTES_MAX};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -509,8 +509,4 @@ fn opposite(side: Side) -> Side {
         Side::Request => Side::Response,
         Side::Response => Side::Request,
     }
-}
-
-fn at(consumed: u64, step: Step) -> Advance {
-    Advance { consumed, step }
 }

@@ -9,15 +9,25 @@
 //!   Move on by `Advance::consumed`, act on the step, and call again at once, even with nothing left to show: a message
 //!   may be complete without another byte. Only [`Step::NeedMore`], [`Step::AwaitRequest`] and an unfinished
 //!   [`Step::Skip`] end the round.
-//! - Bytes that were answered with `NeedMore` and not consumed are offered again in front of those that follow. Where a
-//!   gap or the close follows instead, they are dropped and the gap or close is offered.
+//! - Bytes that were answered with `NeedMore` and not consumed are offered again in front of those that follow. Where the close
+//!   follows instead, they are dropped and it is offered. Where a gap follows, the place is lost with them: a parser that can go
+//!   on behind a gap takes all bytes.
 //! - A sequence of messages does not depend on where the bytes between two gaps were split, given that `call_end` is
 //!   true for the last piece of a call only.
 
+mod database;
 mod fields;
 pub mod http1;
 pub mod http2;
+mod mysql;
+pub mod postgres;
+mod redis;
+mod registry;
 
+pub use database::{DatabaseRequest, DatabaseResponse, DatabaseSystem, Reported};
+pub use registry::{Definition, PROTOCOLS, Parser, Sharing, Sides};
+
+use crate::sql::TextPolicy;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -57,6 +67,10 @@ pub struct Advance {
     pub step: Step,
 }
 
+fn at(consumed: u64, step: Step) -> Advance {
+    Advance { consumed, step }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// A request's head ended here. The head is exactly the bytes consumed by this call (empty lines in front of it
@@ -64,6 +78,8 @@ pub enum Step {
     Request(Box<RequestHead>),
     /// A final response's head ended here; as above. Interim (1xx) responses are consumed with `Continue`.
     Response(Box<ResponseHead>),
+    /// What was learnt of the response in progress since its head; it takes the head's place.
+    Outcome(Box<ResponseHead>),
     /// The current message of this side is complete; it ended before the bytes offered.
     End(MessageEnd),
     /// Something was consumed; call again with what follows.
@@ -127,30 +143,72 @@ pub struct MessageEnd {
 }
 
 /// Head of a request. One variant per protocol family.
+#[expect(clippy::large_enum_variant, reason = "it is boxed wherever it is kept")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum RequestHead {
     Http(HttpRequest),
+    Database(DatabaseRequest),
 }
 
 impl RequestHead {
     /// Memory behind it, about.
     pub fn held_bytes(&self) -> usize {
-        let Self::Http(request) = self;
-        let HttpRequest { method, target, version: _, host, user_agent, trace, captured, grpc: _, grpc_timeout: _ } =
-            request;
-        let TraceHeaders { traceparent, tracestate, b3, b3_trace_id, b3_span_id, jaeger } = trace;
-        let optional =
-            [traceparent, b3, b3_trace_id, b3_span_id, jaeger].into_iter().flatten().map(String::len).sum::<usize>();
-        let captured = captured.iter().map(|(name, values)| name.len() + values.iter().map(String::len).sum::<usize>());
-        let texts = method.len() + target.len() + host.len() + user_agent.len() + tracestate.len() + optional;
-        size_of::<Self>() + texts + captured.sum::<usize>()
+        let behind = match self {
+            Self::Http(request) => request.held_bytes(),
+            // Prepared statements are counted where they are remembered as well: that is on the safe side.
+            Self::Database(request) => request.statement.held_bytes(),
+        };
+        size_of::<Self>() + behind
     }
+
+    /// What calls have in common that do the same: what is done, and to what.
+    pub(crate) fn routine(&self) -> (&str, &str) {
+        match self {
+            Self::Http(request) => (&request.method, first_part(&request.target)),
+            Self::Database(request) if request.system == DatabaseSystem::Redis => {
+                (request.operation(), first_key(request.statement.text.as_deref().unwrap_or_default()))
+            }
+            Self::Database(request) => (&request.statement.summary, request.namespace.as_deref().unwrap_or_default()),
+        }
+    }
+
+    /// Whether that is known.
+    pub(crate) fn is_known(&self) -> bool {
+        match self {
+            Self::Http(request) => request.is_known(),
+            Self::Database(request) if request.system == DatabaseSystem::Redis => !request.operation().is_empty(),
+            Self::Database(request) => !request.statement.summary.is_empty(),
+        }
+    }
+
+    /// Nobody asked for it.
+    pub(crate) fn is_of_session(&self) -> bool {
+        matches!(self, Self::Database(request) if request.reported == Reported::IfFailed)
+    }
+
+    pub(crate) fn http(&self) -> Option<&HttpRequest> {
+        if let Self::Http(request) = self { Some(request) } else { None }
+    }
+}
+
+/// `/items` of `/items/17?page=2`: what follows is often another one each time.
+fn first_part(target: &str) -> &str {
+    let end = target.bytes().skip(1).position(|byte| matches!(byte, b'/' | b'?' | b'#'));
+    end.and_then(|end| target.get(..=end)).unwrap_or(target)
+}
+
+/// `cart` of `SET cart:17:total ?`: keys are made of a word and what it is about, often another one each time.
+fn first_key(command: &str) -> &str {
+    let key = command.split(' ').nth(1).unwrap_or_default();
+    let end = key.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(key.len());
+    key.get(..end).unwrap_or_default()
 }
 
 /// Head of a response.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ResponseHead {
     Http(HttpResponse),
+    Database(DatabaseResponse),
 }
 
 /// Shared by HTTP/1 and HTTP/2.
@@ -180,6 +238,16 @@ impl HttpRequest {
     /// The methods that the semantic conventions know by name.
     pub const KNOWN_METHODS: [&'static str; 9] =
         ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE"];
+
+    fn held_bytes(&self) -> usize {
+        let Self { method, target, version: _, host, user_agent, trace, captured, grpc: _, grpc_timeout: _ } = self;
+        let TraceHeaders { traceparent, tracestate, b3, b3_trace_id, b3_span_id, jaeger } = trace;
+        let optional =
+            [traceparent, b3, b3_trace_id, b3_span_id, jaeger].into_iter().flatten().map(String::len).sum::<usize>();
+        let captured = captured.iter().map(|(name, values)| name.len() + values.iter().map(String::len).sum::<usize>());
+        let texts = method.len() + target.len() + host.len() + user_agent.len() + tracestate.len() + optional;
+        texts + captured.sum::<usize>()
+    }
 
     /// Neither method nor target is [`http2::UNKNOWN`].
     pub fn is_known(&self) -> bool {
@@ -227,4 +295,17 @@ pub struct HttpResponse {
 pub struct ProtocolConfig {
     /// Lower-case names.
     pub capture_headers: Vec<String>,
+    /// `db.query.text`.
+    pub query_text: TextPolicy,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_part_of_a_path_ends_where_the_next_begins() {
+        let parts = ["", "/", "*", "/ü/x", "/items/17?page=2", "/items?page=3"].map(first_part);
+        assert_eq!(parts, ["", "/", "*", "/ü", "/items", "/items"]);
+    }
 }

@@ -3,7 +3,7 @@
 mod grpc;
 mod url;
 
-use super::tls;
+use super::{CONNECTION_CLOSED, network, tls};
 use crate::event::{Ends, Tls};
 use crate::protocol::{HttpRequest, HttpResponse, MessageEnd};
 use crate::span::{Attribute, SpanKind, Status};
@@ -34,7 +34,6 @@ pub struct Exchange<'a> {
 
 /// Attributes of most exchanges; more of them reallocate once.
 const ATTRIBUTES_USUAL: usize = 20;
-const CONNECTION_CLOSED: &str = "connection_closed";
 
 /// Name of the span: without a route, the method alone.
 pub fn name(request: &HttpRequest) -> Cow<'static, str> {
@@ -69,7 +68,7 @@ impl Exchange<'_> {
         let url = Url::parse(&self.request.target, &self.request.host, scheme);
         self.url(&url, &mut out);
         self.server(&url, &mut out);
-        self.peer(&mut out);
+        network::peer(self.ends, self.kind, &mut out);
         out.extend(self.tls.into_iter().flat_map(tls::attributes));
         self.outcome(&mut out);
         self.request(&mut out);
@@ -91,7 +90,7 @@ impl Exchange<'_> {
     fn server(&self, url: &Url<'_>, out: &mut Vec<Attribute>) {
         let (address, port) = match url.host {
             Some(host) => (Some(host.to_string()), url.port.or_else(|| self.unnamed_port(url))),
-            None => self.server_end(),
+            None => network::server(self.ends, self.kind),
         };
         out.extend(address.map(|address| Attribute::new("server.address", address)));
         out.extend(port.map(|port| Attribute::new("server.port", port)));
@@ -106,38 +105,9 @@ impl Exchange<'_> {
         }
     }
 
-    fn server_end(&self) -> (Option<String>, Option<u16>) {
-        match (self.ends, self.kind) {
-            (Ends::Unix { path }, _) => (unix_name(path), None),
-            (Ends::Inet { local: server, .. }, SpanKind::Server)
-            | (Ends::Inet { remote: server, .. }, SpanKind::Client) => (Some(server.0.to_string()), Some(server.1)),
-        }
-    }
-
     /// A path is no part of a URL's authority.
     fn inet_server(&self) -> (Option<String>, Option<u16>) {
-        if matches!(self.ends, Ends::Unix { .. }) { (None, None) } else { self.server_end() }
-    }
-
-    fn peer(&self, out: &mut Vec<Attribute>) {
-        match self.ends {
-            Ends::Inet { remote: (ip, port), .. } => {
-                let ip = ip.to_string();
-                if self.kind == SpanKind::Server {
-                    out.push(Attribute::new("client.address", ip.clone()));
-                    out.push(Attribute::new("client.port", port));
-                }
-                out.push(Attribute::new("network.peer.address", ip));
-                out.push(Attribute::new("network.peer.port", port));
-                out.push(Attribute::new("network.transport", "tcp"));
-            }
-            Ends::Unix { path } => {
-                // The path is the server's; a client's socket has no name.
-                let server = if self.kind == SpanKind::Client { unix_name(path) } else { None };
-                out.extend(server.map(|path| Attribute::new("network.peer.address", path)));
-                out.push(Attribute::new("network.transport", "unix"));
-            }
-        }
+        if matches!(self.ends, Ends::Unix { .. }) { (None, None) } else { network::server(self.ends, self.kind) }
     }
 
     fn outcome(&self, out: &mut Vec<Attribute>) {
@@ -222,15 +192,6 @@ fn reset_name(code: u32) -> &'static str {
         "HTTP_1_1_REQUIRED",
     ];
     usize::try_from(code).ok().and_then(|code| NAMES.get(code)).copied().unwrap_or("_OTHER")
-}
-
-/// A unix socket's name as `ss` shows it: `@` for the abstract namespace.
-fn unix_name(path: &[u8]) -> Option<String> {
-    match path {
-        [] => None,
-        [0, name @ ..] => Some(format!("@{}", String::from_utf8_lossy(name))),
-        _ => Some(String::from_utf8_lossy(path).into_owned()),
-    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,13 @@
 //! The engine on lists of system calls: what goes in is what the kernel programs write, what comes out are trees.
 
+mod answers;
+mod databases;
 mod flow;
 mod http2;
 mod jobs;
 mod loss;
 mod only_request;
+mod pipelined;
 mod reuse;
 mod spawned;
 mod tls;

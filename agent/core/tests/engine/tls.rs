@@ -34,7 +34,7 @@ fn https_is_traced_and_its_two_ends_are_joined() {
 }
 
 #[test]
-fn of_pipelined_requests_inside_tls_only_the_last_is_joined() {
+fn of_pipelined_requests_inside_tls_each_is_joined() {
     let mut world = World::new();
     world.tls_client(1, 20, 40_000);
     world.tls_server(2, 30, 40_000);
@@ -42,7 +42,8 @@ fn of_pipelined_requests_inside_tls_only_the_last_is_joined() {
     world.read(200, 30, &(get("/a") + &get("/b")));
     world.write(200, 30, &(OK.to_owned() + OK));
     world.read(100, 20, &(OK.to_owned() + OK));
-    let expect = "client GET /a 200 [no_request]\nclient GET /b 200 [no_request]\n  server GET /b 200 [join]\nserver GET /a 200 [entry]\n";
+    let tree = |path| format!("client GET {path} 200 [no_request]\n  server GET {path} 200 [join]\n");
+    let expect = tree("/a") + &tree("/b");
     assert_eq!(world.trees(), expect);
 }
 

@@ -5,7 +5,7 @@ use autospan_core::engine::{Engine, EngineConfig, Output};
 use autospan_core::event::{Data, Ends, Event, EventKind, Opened, Tls};
 use autospan_core::fact::{Fact, Threads};
 use autospan_core::span::{Span, SpanKind, Value};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -43,6 +43,8 @@ pub(crate) struct World {
     pub(crate) watched: Vec<(u32, bool)>,
     /// Records are written but lost on the way.
     pub(crate) lossy: bool,
+    /// Clients' connections whose reads have tokens, since many share them.
+    pub(crate) shared: HashSet<Conn>,
 }
 
 impl World {
@@ -62,6 +64,7 @@ impl World {
             policies: Vec::new(),
             watched: Vec::new(),
             lossy: false,
+            shared: HashSet::new(),
         }
     }
 
@@ -93,6 +96,16 @@ impl World {
     /// Process `tgid` connected from `port` on loopback.
     pub(crate) fn client(&mut self, tgid: u32, connection: Conn, port: u16) {
         self.open(tgid, connection, Role::Client, (port, 8_000), None);
+    }
+
+    /// The same, seen from the start.
+    pub(crate) fn connect(&mut self, tgid: u32, connection: Conn, port: u16) {
+        let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let ends = Ends::Inet { local: (ip, port), remote: (ip, 8_000) };
+        let (sock, role) = (connection, Role::Client);
+        let opened =
+            Opened { connection, sock, peer_sock: 0, inode: 1, netns: 1, role, connect_seen: true, tls: None, ends };
+        self.open_with(tgid, role, opened);
     }
 
     fn open(&mut self, tgid: u32, connection: Conn, role: Role, (local, remote): (u16, u16), tls: Option<Tls>) {
@@ -173,12 +186,12 @@ impl World {
         let (mut token, mut cause) = (0, 0);
         let carrier = self.carriers.entry(tid).or_default();
         match (inbound, end.server) {
-            (true, true) => {
+            (true, server) if server || self.shared.contains(&connection) => {
                 self.tokens += 1;
                 token = self.tokens;
                 *carrier = token;
             }
-            (true, false) => *carrier = end.last_cause,
+            (true, _) => *carrier = end.last_cause,
             (false, _) => {
                 cause = *carrier;
                 end.last_cause = cause;

@@ -45,7 +45,7 @@ impl Driver {
     pub fn new(middle: bool) -> Self {
         let machine = if middle { Http2::in_the_middle() } else { Http2::new() };
         let lane = || Lane { searching: middle, ..Lane::default() };
-        let config = ProtocolConfig { capture_headers: vec!["x-id".to_owned()] };
+        let config = ProtocolConfig { capture_headers: vec!["x-id".to_owned()], ..ProtocolConfig::default() };
         Self { machine, config, lanes: [lane(), lane()], seen: Vec::new(), broken: false }
     }
 

@@ -20,11 +20,11 @@ fn expected(driver: &Driver) -> Vec<String> {
         let line = streams.entry(*stream).or_insert_with(|| ["", "-", "0", "-"].map(str::to_owned));
         match step {
             StreamStep::Request(head) => {
-                let RequestHead::Http(request) = &**head;
+                let RequestHead::Http(request) = &**head else { panic!("of another protocol") };
                 line[0] = format!("{} {}", request.method, request.target.split('?').next().unwrap_or_default());
             }
             StreamStep::Response(head) => {
-                let ResponseHead::Http(response) = &**head;
+                let ResponseHead::Http(response) = &**head else { panic!("of another protocol") };
                 // What is unknown is left out.
                 line[1] = if response.status == 0 { "-".to_owned() } else { response.status.to_string() };
             }

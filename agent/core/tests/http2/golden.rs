@@ -31,6 +31,7 @@ fn step_line(step: &StreamStep) -> String {
     match step {
         StreamStep::Request(head) => match &**head {
             RequestHead::Http(request) => request_line(request),
+            RequestHead::Database(_) => panic!("of another protocol"),
         },
         StreamStep::Response(head) => match &**head {
             ResponseHead::Http(response) => {
@@ -38,6 +39,7 @@ fn step_line(step: &StreamStep) -> String {
                 let grpc = grpc.unwrap_or_else(|| if response.grpc { ", gRPC".to_owned() } else { String::new() });
                 format!("{} HTTP/{}{grpc}", response.status, response.version)
             }
+            ResponseHead::Database(_) => panic!("of another protocol"),
         },
         StreamStep::End(side, end) => {
             let side = if *side == Side::Request { "request" } else { "response" };
@@ -139,11 +141,11 @@ fn recordings_hold_byte_by_byte() {
 fn names(driver: &Driver) -> Vec<(u32, String)> {
     let name = |seen: &Seen| match seen {
         Seen::Stream(stream, StreamStep::Request(head)) => {
-            let RequestHead::Http(request) = &**head;
+            let RequestHead::Http(request) = &**head else { panic!("of another protocol") };
             Some((*stream, format!("{} {}", request.method, request.target)))
         }
         Seen::Stream(stream, StreamStep::Response(head)) => {
-            let ResponseHead::Http(response) = &**head;
+            let ResponseHead::Http(response) = &**head else { panic!("of another protocol") };
             Some((*stream, response.status.to_string()))
         }
         _ => None,

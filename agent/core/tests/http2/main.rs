@@ -5,7 +5,7 @@
 mod calls;
 mod driver;
 mod engine;
-#[path = "../http1/foreign.rs"]
+#[path = "../ordered/foreign.rs"]
 mod foreign;
 mod frames;
 mod golden;

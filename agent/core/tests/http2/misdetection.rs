@@ -2,7 +2,7 @@
 
 use crate::calls::{Call, recordings, unhex};
 use crate::foreign::FOREIGN;
-use autospan_core::protocol::http1::Http1;
+use autospan_core::protocol::http1;
 use autospan_core::protocol::http2::{Http2, PREFACE};
 use autospan_core::protocol::{Side, Sniff};
 use proptest::prelude::*;
@@ -43,7 +43,7 @@ fn calls_with_heads_are_recognised_on_their_side_only() {
             assert!(found.is_none_or(|found| found == *side), "{}: {found:?} is {side:?}", recording.name());
             recognised += usize::from(found.is_some());
             for of in [Side::Request, Side::Response] {
-                assert_ne!(Http1::sniff(of, bytes), Sniff::Yes, "{} is HTTP/1", recording.name());
+                assert_ne!((http1::DEFINITION.sniff)(of, bytes), Sniff::Yes, "{} is HTTP/1", recording.name());
             }
         }
     }

@@ -314,18 +314,24 @@ impl Kernel {
         }
     }
 
-    /// `SimpleQueue.put`.
+    /// `SimpleQueue.put` of work of a `ThreadPoolExecutor`.
     pub(crate) fn python_queue_put(&mut self, who: Who, item: u64) {
         if self.is_target(who) {
             self.put_work(who, item, self.current(who).handed_on());
         }
     }
 
-    /// `SimpleQueue.get`.
+    /// `SimpleQueue.get` of such work.
     pub(crate) fn python_queue_got(&mut self, who: Who, item: u64) {
-        if self.is_target(who) {
-            let carrier = self.take_work(who, item);
-            self.set(who.thread(), carrier);
+        if !self.is_target(who) {
+            return;
+        }
+        let carrier = self.take_work(who, item);
+        let own = self.carriers.get(&who.context()).filter(|own| who.task == 0 && own.cause.own);
+        match own.filter(|own| !self.is_answered(**own)) {
+            Some(own) if own.cause.token == carrier.cause.token => {}
+            Some(_) => drop(self.carriers.remove(&who.thread())),
+            None => self.set(who.thread(), carrier),
         }
     }
 
@@ -345,7 +351,10 @@ impl Kernel {
 
     /// `uv__…_done`.
     pub(crate) fn work_done(&mut self, who: Who, work: u64) {
-        self.python_queue_got(who, work);
+        if self.is_target(who) {
+            let carrier = self.take_work(who, work);
+            self.set(who.thread(), carrier);
+        }
     }
 
     // === connections ===
@@ -533,11 +542,18 @@ impl Kernel {
         let Some(connection) = self.connections.get(&sock) else { return 0 };
         let before_context = traits.uvloop && !connection.tls;
         if connection.role == Role::Client {
-            if who.task == 0 && !before_context {
-                let cause = if connection.is_shared { Cause::default() } else { connection.last_cause };
+            if who.task != 0 || before_context {
+                return 0;
+            }
+            let (is_shared, last) = (connection.is_shared, connection.last_cause);
+            let token = if is_shared { self.unique(TOKEN) } else { 0 };
+            let cause = if is_shared { Cause { token, trail: self.trail(who), own: false } } else { last };
+            let is_own = |carrier: &Carrier| carrier.cause.own && carrier.cause.token == cause.token;
+            let goes_on = self.trail(who) == Trail::Thread && self.carriers.get(&who.context()).is_some_and(is_own);
+            if !goes_on {
                 self.set(who.context(), Carrier { cause: Cause { own: false, ..cause }, sock });
             }
-            return 0;
+            return token;
         }
         let token = self.unique(TOKEN);
         if let Some(connection) = self.connections.get_mut(&sock) {

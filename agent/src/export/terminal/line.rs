@@ -36,6 +36,10 @@ struct Line<'a> {
     columns: usize,
 }
 
+/// What a server is asked to do.
+const METHOD_COLUMNS_MAX: usize = 16;
+/// … and a database: the summary has what it is done to.
+const SUMMARY_COLUMNS_MAX: usize = 64;
 /// The request part must not shrink to nothing in a deep tree.
 const TARGET_COLUMNS_MIN: usize = 12;
 
@@ -74,7 +78,7 @@ impl Line<'_> {
         }
     }
 
-    /// `shop ←`, `shop →`, or `shop → stock` where both ends of the call are known.
+    /// `shop ←`, `shop →`, `shop → postgresql`, or `shop → stock` where both ends of the call are known.
     fn parties(&mut self, node: &Node<'_>) {
         self.service(&node.span.resource.service_name);
         let arrow = match node.span.span.kind {
@@ -82,10 +86,12 @@ impl Line<'_> {
             SpanKind::Server => " ← ",
         };
         self.push(Color::Dim, arrow);
-        if let Some(server) = node.server {
-            self.service(&server.resource.service_name);
-            self.push(Color::Plain, " ");
+        match (node.server, database(&node.span.span)) {
+            (Some(server), _) => self.service(&server.resource.service_name),
+            (None, Some(system)) => self.push(Color::Plain, system),
+            (None, None) => return,
         }
+        self.push(Color::Plain, " ");
     }
 
     fn service(&mut self, name: &str) {
@@ -95,7 +101,8 @@ impl Line<'_> {
     /// Method and target, the target cut to what is left of the line.
     fn request(&mut self, span: &Span, left: Option<usize>) {
         let method = text::escaped(string(span, "http.request.method").unwrap_or(&span.name));
-        let method = text::truncated(&method, 16);
+        let columns = if database(span).is_some() { SUMMARY_COLUMNS_MAX } else { METHOD_COLUMNS_MAX };
+        let method = text::truncated(&method, columns);
         self.push(Color::Plain, &method);
         let Some(target) = target(span) else { return };
         let target = text::escaped(&target);
@@ -146,8 +153,17 @@ fn outcome(span: &Span) -> (Color, String) {
     }
 }
 
-/// Path for a server; URL for a client, without the scheme that goes without saying.
+/// What kind of database is called, if it is one.
+fn database(span: &Span) -> Option<&str> {
+    string(span, "db.system.name")
+}
+
+/// Path for a server; URL for a client, without the scheme that goes without saying. What a command of Redis is applied to.
 fn target(span: &Span) -> Option<Cow<'_, str>> {
+    if database(span) == Some("redis") {
+        let (_, arguments) = string(span, "db.query.text")?.split_once(' ')?;
+        return Some(Cow::Borrowed(arguments));
+    }
     let full = string(span, "url.full").map(|url| url.strip_prefix("http://").unwrap_or(url));
     let path = string(span, "url.path");
     match (span.kind, full, path) {

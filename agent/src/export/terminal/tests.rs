@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::export::testing::{With, resource, server_span};
-use autospan_core::span::Parent;
+use autospan_core::span::{Attribute, Parent, SpanKind, Status};
 use std::path::Path;
 use std::time::Duration;
 
@@ -50,6 +50,33 @@ fn in_trace(mut span: ExportSpan, id: u8) -> ExportSpan {
 #[test]
 fn a_trace_is_a_tree() {
     check("tree.txt", &shown(100, false, checkout()));
+}
+
+#[test]
+fn calls_of_databases_say_what_they_ask() {
+    let [shop, postgres] = ["shop", "postgres"].map(resource);
+    let call = |resource, id, name: &'static str, attributes: &[(&'static str, &'static str)]| {
+        let mut call = server_span(resource, id, "/").client().parent(1).at(u64::from(id), 700);
+        call.span.name = name.into();
+        call.span.attributes = attributes.iter().map(|(key, value)| Attribute::new(*key, *value)).collect();
+        call
+    };
+    let sql = |text| [("db.system.name", "postgresql"), ("db.query.text", text)];
+    let mut backend = call(&postgres, 4, "SELECT orders", &sql("SELECT * FROM orders WHERE id = ?"));
+    backend.span.kind = SpanKind::Server;
+    let mut failed = call(&shop, 5, "INSERT orders", &sql("INSERT INTO orders VALUES (?)"));
+    failed.span.attributes.push(Attribute::new("error.type", "23505"));
+    failed.span.status = Status::Error("".into());
+    let redis = [("db.system.name", "redis"), ("db.query.text", "SET order:7 ?")];
+    let spans = vec![
+        server_span(&shop, 1, "/orders/7").at(0, 9_000),
+        call(&shop, 2, "SELECT orders", &sql("SELECT * FROM orders WHERE id = ?")),
+        call(&shop, 3, "SELECT orders", &sql("SELECT * FROM orders WHERE id = ?")),
+        backend.parent(3),
+        failed,
+        call(&shop, 6, "SET", &redis),
+    ];
+    check("databases.txt", &shown(100, false, spans));
 }
 
 #[test]

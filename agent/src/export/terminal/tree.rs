@@ -103,7 +103,9 @@ impl<'a> Tree<'a> {
 }
 
 fn same_outcome(a: &Span, b: &Span) -> bool {
-    ["http.request.method", "http.response.status_code"].into_iter().all(|key| a.attribute(key) == b.attribute(key))
+    ["http.request.method", "http.response.status_code", "db.response.status_code"]
+        .into_iter()
+        .all(|key| a.attribute(key) == b.attribute(key))
 }
 
 fn branch(visit: &Visit) -> String {

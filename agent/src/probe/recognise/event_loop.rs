@@ -10,7 +10,7 @@ use crate::elf::{Elf, Function, Machine, Source};
 use crate::probe::plan::{Probe, ProbeProgram, Recognised};
 use ProbeProgram::{
     Nghttp2Data, Nghttp2Frame, Nghttp2Received, Nghttp2ReceivedReturn, Nghttp2StreamClosed, Nghttp2Submit,
-    Nghttp2SubmitReturn, NodeChecks, TurnEnded, WorkDone, WorkSubmitted,
+    Nghttp2SubmitReturn, NodeChecks, TurnEnded, WorkDone, WorkQueued, WorkSubmitted,
 };
 
 /// Nothing but a Node has it.
@@ -23,6 +23,8 @@ const LIBUV: [(&str, ProbeProgram); 5] = [
     ("uv__getnameinfo_done", WorkDone),
     ("uv__queue_done", WorkDone),
 ];
+/// What Node and its addons give to threads (cryptography, compression), where `uv__work_submit` is a part of this function.
+const LIBUV_QUEUE: [(&str, ProbeProgram); 1] = [("uv_queue_work", WorkQueued)];
 /// Of a jump, behind what may mark its target.
 const JUMP_BYTES: u64 = 9;
 /// The library, by the names of both its ABIs, and the callbacks of `node::http2::Http2Session`.
@@ -48,7 +50,9 @@ pub(super) fn recognise<S: Source + ?Sized>(elf: &Elf<'_, S>, recognised: &mut R
         return;
     }
     // Where turns are not seen to end, streams say nothing, nor does work in other threads.
-    recognised.probes.extend(turns.into_iter().chain(entries(elf, &LIBUV)).chain(streams(elf)));
+    recognised
+        .probes
+        .extend(turns.into_iter().chain(entries(elf, &LIBUV)).chain(entries(elf, &LIBUV_QUEUE)).chain(streams(elf)));
 }
 
 /// Of HTTP/2: all, or none where it would not be seen which connection a stream is on, or that its callback is over.

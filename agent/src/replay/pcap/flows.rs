@@ -8,8 +8,7 @@ use autospan_core::event::{Data, Ends, Event, EventKind, Opened};
 use autospan_core::evlog::Entry;
 use autospan_core::fact::Fact;
 use autospan_core::limits::{CONNECTIONS_MAX, PROCESSES_MAX};
-use autospan_core::protocol::http1::Http1;
-use autospan_core::protocol::{Side, Sniff};
+use autospan_core::protocol::{PROTOCOLS, Side, Sides, Sniff};
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
@@ -245,7 +244,8 @@ fn key(segment: &Segment<'_>) -> (SocketAddr, SocketAddr) {
 /// By the handshake, else by who sends requests, else by the lower port.
 fn client_and_server(segment: &Segment<'_>) -> (SocketAddr, SocketAddr) {
     let (from, to) = (segment.source, segment.destination);
-    let is = |side| Http1::sniff(side, segment.payload) == Sniff::Yes;
+    let told = PROTOCOLS.iter().filter(|protocol| protocol.sides == Sides::ByBytes);
+    let is = |side| told.clone().any(|protocol| (protocol.sniff)(side, segment.payload) == Sniff::Yes);
     let from_client = match segment.syn {
         true => segment.acknowledged.is_none(),
         false if is(Side::Request) => true,

@@ -36,7 +36,7 @@ const METHODS: [&[u8]; 25] = [
     b"PURGE",
 ];
 
-/// See [`super::Http1::sniff`].
+/// See [`crate::protocol::Definition`].
 pub(super) fn sniff(side: Side, bytes: &[u8]) -> Sniff {
     let view = &bytes[..bytes.len().min(SNIFF_BYTES_MAX)];
     let line = &view[empty_lines(view)..];
@@ -50,7 +50,7 @@ pub(super) fn sniff(side: Side, bytes: &[u8]) -> Sniff {
     }
 }
 
-/// See [`super::Http1::resync`].
+/// See [`crate::protocol::Parser::resync`].
 pub(super) fn resync(side: Side, bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     while !may_start(side, &bytes[at..]) {

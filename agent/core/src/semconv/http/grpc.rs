@@ -1,6 +1,7 @@
 //! gRPC, by the RPC conventions as of semantic conventions 1.44 (release candidate).
 //! <https://opentelemetry.io/docs/specs/semconv/rpc/grpc/>
 
+use super::super::network;
 use super::{Exchange, Failure, Url};
 use crate::protocol::http2::UNKNOWN;
 use crate::semconv::tls;
@@ -107,7 +108,7 @@ impl Exchange<'_> {
         self.error_type(out);
         let url = Url::parse("/", &self.request.host, if self.tls.is_some() { "https" } else { "http" });
         self.server(&url, out);
-        self.peer(out);
+        network::peer(self.ends, self.kind, out);
         out.extend(self.tls.into_iter().flat_map(tls::attributes));
         if !self.request.user_agent.is_empty() {
             out.push(Attribute::new("user_agent.original", self.request.user_agent));

@@ -3,6 +3,7 @@
 use crate::dialog::{Dialog, Turn};
 use crate::driver::{Driver, Seen};
 use crate::transcript::play;
+use autospan_core::protocol::http1::DEFINITION;
 use autospan_core::protocol::{RequestHead, ResponseHead, Side};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -141,6 +142,7 @@ fn targets(driver: &Driver) -> Vec<String> {
     let target = |seen: &Seen| match seen {
         Seen::Request(head) => match &**head {
             RequestHead::Http(request) => Some(request.target.clone()),
+            RequestHead::Database(_) => None,
         },
         _ => None,
     };
@@ -151,6 +153,7 @@ fn statuses(driver: &Driver) -> Vec<u16> {
     let status = |seen: &Seen| match seen {
         Seen::Response(head) => match &**head {
             ResponseHead::Http(response) => Some(response.status),
+            ResponseHead::Database(_) => None,
         },
         _ => None,
     };
@@ -172,7 +175,7 @@ proptest! {
         }
         let requests = turns(Side::Request, &requests, &request_cuts);
         let responses = turns(Side::Response, &responses, &response_cuts);
-        let driver = play(&Dialog::default(), &interleaved(requests, responses, &order));
+        let driver = play(&DEFINITION, &Dialog::default(), &interleaved(requests, responses, &order));
 
         let expected: Vec<_> = (0..exchanges.len()).map(|i| format!("/{i}")).collect();
         prop_assert_eq!(targets(&driver), expected);
@@ -186,7 +189,7 @@ proptest! {
     fn any_bytes_are_borne(
         pieces in vec((any::<bool>(), prop_oneof![vec(any::<u8>(), 0..80), Just(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec()), Just(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec())], any::<bool>(), prop::option::of(1u64..200)), 0..30),
     ) {
-        let mut driver = Driver::new(Default::default());
+        let mut driver = Driver::new(&DEFINITION, Default::default());
         for (request, bytes, call_end, gap) in pieces {
             let side = if request { Side::Request } else { Side::Response };
             driver.bytes(side, &bytes, call_end);

@@ -2,32 +2,14 @@
 
 use crate::dialog::{Dialog, Turn};
 use crate::driver::{Driver, Seen};
+use crate::goldens::{Golden, all, recovery};
 use crate::transcript::{play, transcript};
-use autospan_core::protocol::{RequestHead, Side};
+use autospan_core::protocol::{Definition, PROTOCOLS, RequestHead, Side};
 use proptest::prelude::*;
-use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-pub struct Golden {
-    pub path: PathBuf,
-    pub dialog: Dialog,
-}
-
-impl Golden {
-    pub fn name(&self) -> &str {
-        self.path.file_stem().and_then(|stem| stem.to_str()).expect("a file name")
-    }
-}
-
-/// All goldens, by name.
-pub fn goldens() -> Vec<Golden> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/http1");
-    let files = fs::read_dir(&folder).expect("the golden folder").map(|entry| entry.expect("an entry").path());
-    let mut paths: Vec<_> = files.filter(|path| path.extension().is_some_and(|ext| ext == "dialog")).collect();
-    paths.sort();
-    let read = |path: PathBuf| Golden { dialog: Dialog::parse(&fs::read_to_string(&path).expect("a dialog")), path };
-    paths.into_iter().map(read).collect()
-}
+/// Of each protocol.
+const GOLDENS_MIN: usize = 30;
 
 fn per_side(driver: &Driver) -> [Vec<&Seen>; 2] {
     [Side::Request, Side::Response]
@@ -36,23 +18,30 @@ fn per_side(driver: &Driver) -> [Vec<&Seen>; 2] {
 
 #[track_caller]
 fn check_pieces(golden: &Golden, whole: &Driver, pieces: &[Turn], how: &str) {
-    let split = play(&golden.dialog, pieces);
-    assert_eq!(per_side(whole), per_side(&split), "{} {how}", golden.name());
+    let split = play(golden.protocol, &golden.dialog, pieces);
+    assert_eq!(per_side(whole), per_side(&split), "{} of {} {how}", golden.name(), golden.protocol.name);
 }
 
 #[test]
 fn goldens_are_as_expected() {
-    let goldens = goldens();
-    assert!(goldens.len() >= 40, "only {} goldens", goldens.len());
+    let goldens = all();
+    for protocol in PROTOCOLS {
+        let count = goldens.iter().filter(|golden| golden.protocol.name == protocol.name).count();
+        assert!(count >= GOLDENS_MIN, "only {count} goldens of {}", protocol.name);
+    }
     let mut differing = Vec::new();
     for golden in &goldens {
-        let actual = transcript(&play(&golden.dialog, &golden.dialog.turns));
+        let actual = transcript(&play(golden.protocol, &golden.dialog, &golden.dialog.turns));
         let path = golden.path.with_extension("expect");
         let expected = fs::read_to_string(&path).unwrap_or_default();
         if env::var_os("UPDATE").is_some() {
             fs::write(&path, &actual).expect("write the expectation");
         } else if expected != actual {
-            differing.push(format!("{}\n--- expected\n{expected}--- actual\n{actual}", golden.name()));
+            differing.push(format!(
+                "{} of {}\n--- expected\n{expected}--- actual\n{actual}",
+                golden.name(),
+                golden.protocol.name
+            ));
         }
     }
     assert!(differing.is_empty(), "{}\n(UPDATE=1 rewrites the expectations)", differing.join("\n"));
@@ -60,8 +49,8 @@ fn goldens_are_as_expected() {
 
 #[test]
 fn goldens_hold_split_at_every_byte() {
-    for golden in goldens() {
-        let whole = play(&golden.dialog, &golden.dialog.turns);
+    for golden in all() {
+        let whole = play(golden.protocol, &golden.dialog, &golden.dialog.turns);
         for (i, turn) in golden.dialog.turns.iter().enumerate() {
             // Long fillers are all alike: their edges and some of their middle will do.
             let step = (turn.places() / 4_096).max(1);
@@ -77,8 +66,8 @@ fn goldens_hold_split_at_every_byte() {
 
 #[test]
 fn goldens_hold_byte_by_byte() {
-    for golden in goldens() {
-        let whole = play(&golden.dialog, &golden.dialog.turns);
+    for golden in all() {
+        let whole = play(golden.protocol, &golden.dialog, &golden.dialog.turns);
         let single = |turn: &Turn| match turn {
             Turn::Bytes { side, bytes, call_end } => (0..bytes.len())
                 .map(|i| Turn::Bytes {
@@ -124,32 +113,36 @@ fn drop_range(turns: &[Turn], of: Side, at: usize, len: usize) -> Vec<Turn> {
     out
 }
 
-fn recovers(driver: &Driver) -> bool {
-    driver.seen.iter().any(|(_, seen)| match seen {
-        Seen::Request(head) => matches!(&**head, RequestHead::Http(request) if request.target == "/after-the-loss"),
-        Seen::Upgraded => true,
-        _ => false,
-    })
+/// The request of the probe is seen behind these turns.
+fn recovers(golden: &Golden, probe: &[Turn], mut turns: Vec<Turn>) -> bool {
+    let expected = requests(golden.protocol, &golden.dialog, probe).into_iter().next().expect("a request in the probe");
+    turns.extend_from_slice(probe);
+    requests(golden.protocol, &golden.dialog, &turns).contains(&expected)
+}
+
+fn requests(protocol: &Definition, dialog: &Dialog, turns: &[Turn]) -> Vec<String> {
+    let seen = play(protocol, dialog, turns).seen;
+    let request = |seen: Seen| match seen {
+        Seen::Request(head) => Some(match *head {
+            // The rest of it is the session's, which is another one behind a golden.
+            RequestHead::Database(request) => format!("{:?}", request.statement),
+            head => format!("{head:?}"),
+        }),
+        _ => None,
+    };
+    seen.into_iter().filter_map(|(_, seen)| request(seen)).collect()
 }
 
 /// A request that follows is found again, whatever was lost, unless it was announced as part of a body.
-fn check_recovery(golden: &Golden, mut turns: Vec<Turn>) -> Result<(), TestCaseError> {
+fn check_recovery(golden: &Golden, turns: Vec<Turn>) -> Result<(), TestCaseError> {
     let closed = turns.iter().any(|turn| matches!(turn, Turn::Close { side: Side::Request }));
-    for _ in 0..2 {
-        let request = b"GET /after-the-loss HTTP/1.1\r\nHost: a\r\n\r\n".to_vec();
-        turns.push(Turn::Bytes { side: Side::Request, bytes: request, call_end: true });
-    }
-    let driver = play(&golden.dialog, &turns);
-    let unfinished = !recovers(&play(&golden.dialog, &undamaged(golden)));
-    prop_assert!(closed || unfinished || recovers(&driver), "{} does not recover", golden.name());
+    let gone = play(golden.protocol, &golden.dialog, &turns).seen.iter().any(|(_, seen)| *seen == Seen::Upgraded);
+    let probe = recovery(golden.protocol).turns;
+    let unfinished = !recovers(golden, &probe, golden.dialog.turns.clone());
+    let twice = [probe.clone(), probe.clone()].concat();
+    let recovers = closed || gone || unfinished || recovers(golden, &twice, turns);
+    prop_assert!(recovers, "{} of {} does not recover", golden.name(), golden.protocol.name);
     Ok(())
-}
-
-fn undamaged(golden: &Golden) -> Vec<Turn> {
-    let mut turns = golden.dialog.turns.clone();
-    let request = b"GET /after-the-loss HTTP/1.1\r\nHost: a\r\n\r\n".to_vec();
-    turns.push(Turn::Bytes { side: Side::Request, bytes: request, call_end: true });
-    turns
 }
 
 proptest! {
@@ -157,8 +150,8 @@ proptest! {
 
     #[test]
     fn goldens_hold_in_random_pieces(cuts in prop::collection::vec(any::<prop::sample::Index>(), 2..8)) {
-        for golden in goldens() {
-            let whole = play(&golden.dialog, &golden.dialog.turns);
+        for golden in all() {
+            let whole = play(golden.protocol, &golden.dialog, &golden.dialog.turns);
             let mut pieces = golden.dialog.turns.clone();
             for cut in &cuts {
                 let i = cut.index(pieces.len());
@@ -172,7 +165,7 @@ proptest! {
 
     #[test]
     fn goldens_survive_loss(at in any::<prop::sample::Index>(), len in 1usize..200, response in any::<bool>()) {
-        for golden in goldens() {
+        for golden in all() {
             let side = if response { Side::Response } else { Side::Request };
             let bytes = golden.dialog.turns.iter().filter(|turn| turn.side() == Some(side)).map(Turn::places).sum::<usize>();
             let damaged = drop_range(&golden.dialog.turns, side, at.index(bytes.max(1)), len);

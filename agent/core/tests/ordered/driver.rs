@@ -1,22 +1,24 @@
 //! Drives a parser as a connection's two streams do, and holds it to its contract.
 
-use autospan_core::limits::HEAD_BYTES_MAX;
-use autospan_core::protocol::http1::Http1;
-use autospan_core::protocol::{Input, MessageEnd, ProtocolConfig, RequestHead, ResponseHead, Side, Step};
+use autospan_core::limits::{HEAD_BYTES_MAX, PIPELINE_MAX};
+use autospan_core::protocol::{
+    Definition, Input, MessageEnd, Parser, ProtocolConfig, RequestHead, ResponseHead, Side, Step,
+};
 
 /// What came out of one side.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Seen {
     Request(Box<RequestHead>),
     Response(Box<ResponseHead>),
+    Outcome(Box<ResponseHead>),
     End(MessageEnd),
     Desync,
     Upgraded,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Driver {
-    parser: Http1,
+    parser: Box<dyn Parser>,
     config: ProtocolConfig,
     request: Lane,
     response: Lane,
@@ -49,11 +51,16 @@ impl Lane {
 }
 
 impl Driver {
-    pub fn new(config: ProtocolConfig) -> Self {
-        Self { config, ..Self::default() }
+    pub fn new(protocol: &Definition, config: ProtocolConfig) -> Self {
+        let (request, response) = (Lane::default(), Lane::default());
+        Self { parser: (protocol.parser)(), config, request, response, seen: Vec::new() }
     }
 
     pub fn bytes(&mut self, side: Side, bytes: &[u8], call_end: bool) {
+        let follows = side == Side::Request && !bytes.is_empty() && !self.response.searching;
+        if follows && self.parser.request_begins() {
+            self.run(Side::Response);
+        }
         let lane = self.lane(side);
         let passed = lane.pass(bytes.len() as u64) as usize;
         lane.pending.extend_from_slice(&bytes[passed..]);
@@ -119,13 +126,15 @@ impl Driver {
     fn run(&mut self, side: Side) {
         let pending = core::mem::take(&mut self.lane(side).pending);
         let mut from = 0;
-        let mut idle = 0;
+        let (mut idle, mut produced) = (0, 0);
         while self.lane(side).skip == 0 {
-            let before = from;
+            let before = (from, self.seen.len());
             let goes_on = self.step(side, &pending, &mut from);
             assert!(from <= pending.len(), "consumed more than there is");
-            idle = if from > before { 0 } else { idle + 1 };
-            assert!(idle < 5, "neither consumes nor produces nor asks");
+            idle = if (from, self.seen.len()) == before { idle + 1 } else { 0 };
+            // One message may be the answer to all that is asked.
+            produced = if from > before.0 { 0 } else { produced + self.seen.len() - before.1 };
+            assert!(idle < 5 && produced < 8 * PIPELINE_MAX, "neither consumes nor asks");
             if !goes_on {
                 break;
             }
@@ -156,8 +165,9 @@ impl Driver {
                 *from += self.lane(side).pass(there) as usize;
             }
             Step::Continue | Step::Desync => assert!(consumed > 0, "{step:?} of nothing"),
-            Step::Request(_) | Step::Response(_) | Step::End(_) | Step::Upgraded | Step::UpgradedToHttp2 => {}
-            Step::Stream(..) | Step::Broken(_) => panic!("not of HTTP/1"),
+            Step::Request(_) | Step::Response(_) | Step::End(_) | Step::Outcome(_) => {}
+            Step::Upgraded | Step::UpgradedToHttp2 => {}
+            Step::Stream(..) | Step::Broken(_) => panic!("its responses come in order"),
         }
         true
     }
@@ -167,7 +177,7 @@ impl Driver {
         if rest.is_empty() || !self.lane(side).call_end {
             return false;
         }
-        match Http1::resync(side, rest) {
+        match self.parser.resync(side, rest) {
             Some(at) => {
                 self.parser.restart(side);
                 self.lane(side).searching = false;
@@ -188,6 +198,7 @@ impl Driver {
         let seen = match advance.step.clone() {
             Step::Request(head) => Seen::Request(head),
             Step::Response(head) => Seen::Response(head),
+            Step::Outcome(head) => Seen::Outcome(head),
             Step::End(end) => Seen::End(end),
             Step::Desync => {
                 lane.searching = true;
@@ -203,7 +214,7 @@ impl Driver {
                 return (advance.consumed, advance.step);
             }
             Step::Continue | Step::NeedMore | Step::AwaitRequest => return (advance.consumed, advance.step),
-            Step::Stream(..) | Step::Broken(_) => panic!("not of HTTP/1"),
+            Step::Stream(..) | Step::Broken(_) => panic!("its responses come in order"),
         };
         self.seen.push((side, seen));
         (advance.consumed, advance.step)

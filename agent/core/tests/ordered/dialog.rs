@@ -10,10 +10,12 @@
 //! <gap 5000                 so many bytes that were not captured
 //! <close                    the end of the side
 //! !capture x-request-id     capture this request header
+//! !text off                 export no text of queries; `verbatim`: as it is
 //! !assume                   give up waiting for the request of the next response
 //! ```
 
 use autospan_core::protocol::{ProtocolConfig, Side};
+use autospan_core::sql::TextPolicy;
 
 /// One thing that happens on a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +74,8 @@ impl Dialog {
     fn option(&mut self, text: &str) {
         match text.split_once(' ') {
             Some(("capture", name)) => self.config.capture_headers.push(name.to_owned()),
+            Some(("text", "off")) => self.config.query_text = TextPolicy::Off,
+            Some(("text", "verbatim")) => self.config.query_text = TextPolicy::Verbatim,
             _ => self.turns.push(Turn::Assume),
         }
     }

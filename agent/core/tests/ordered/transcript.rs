@@ -2,12 +2,14 @@
 
 use crate::dialog::{Dialog, Turn};
 use crate::driver::{Driver, Seen};
-use autospan_core::protocol::{HttpRequest, RequestHead, ResponseHead, Side};
+use autospan_core::protocol::{
+    DatabaseRequest, DatabaseResponse, Definition, HttpRequest, Reported, RequestHead, ResponseHead, Side,
+};
 use std::fmt::Write;
 
 /// Plays the turns on a fresh parser.
-pub fn play(dialog: &Dialog, turns: &[Turn]) -> Driver {
-    let mut driver = Driver::new(dialog.config.clone());
+pub fn play(protocol: &Definition, dialog: &Dialog, turns: &[Turn]) -> Driver {
+    let mut driver = Driver::new(protocol, dialog.config.clone());
     for turn in turns {
         match turn {
             Turn::Bytes { side, bytes, call_end } => driver.bytes(*side, bytes, *call_end),
@@ -36,18 +38,45 @@ fn line(seen: &Seen) -> String {
     match seen {
         Seen::Request(head) => match &**head {
             RequestHead::Http(request) => request_line(request),
+            RequestHead::Database(request) => database_line(request),
         },
-        Seen::Response(head) => match &**head {
-            ResponseHead::Http(response) => format!("{} HTTP/{}", response.status, response.version),
-        },
-        Seen::End(end) => format!(
-            "end, body {}{}",
-            end.body_bytes.unwrap_or_default(),
-            if end.truncated { ", truncated" } else { "" }
-        ),
+        Seen::Response(head) => response_line(head),
+        Seen::Outcome(head) => format!("outcome: {}", response_line(head)),
+        Seen::End(end) => {
+            let body = end.body_bytes.map_or_else(|| "end".to_owned(), |bytes| format!("end, body {bytes}"));
+            format!("{body}{}", if end.truncated { ", truncated" } else { "" })
+        }
         Seen::Desync => "desync".to_owned(),
         Seen::Upgraded => "upgraded".to_owned(),
     }
+}
+
+fn response_line(head: &ResponseHead) -> String {
+    match head {
+        ResponseHead::Http(response) => format!("{} HTTP/{}", response.status, response.version),
+        ResponseHead::Database(DatabaseResponse { returned_rows, error }) => {
+            let rows = returned_rows.map_or_else(|| "rows unknown".to_owned(), |rows| format!("rows {rows}"));
+            error.as_ref().map_or(rows, |code| format!("error {code}"))
+        }
+    }
+}
+
+fn database_line(request: &DatabaseRequest) -> String {
+    let DatabaseRequest { system, statement, namespace, batch_size, reported } = request;
+    let mut line = format!("{} {:?}", system.name(), statement.summary);
+    let mut field = |name: &str, value: Option<&str>| {
+        let _ = value.map(|value| write!(line, " {name}={value:?}"));
+    };
+    field("operation", statement.operation.as_deref());
+    field("collection", statement.collection.as_deref());
+    field("procedure", statement.procedure.as_deref());
+    field("namespace", namespace.as_deref());
+    field("text", statement.text.as_deref());
+    field("batch", batch_size.map(|n| n.to_string()).as_deref());
+    if *reported == Reported::IfFailed {
+        line.push_str(" (reported if it fails)");
+    }
+    line
 }
 
 fn request_line(request: &HttpRequest) -> String {

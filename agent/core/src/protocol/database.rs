@@ -1,0 +1,76 @@
+//! What requests to databases and their answers have in common, whatever the protocol.
+
+use crate::sql::Statement;
+use alloc::string::String;
+use alloc::sync::Arc;
+
+/// `db.system.name`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DatabaseSystem {
+    MariaDb,
+    MySql,
+    PostgreSql,
+    /// Valkey, KeyDB and others that speak the same protocol do not say who they are.
+    Redis,
+}
+
+impl DatabaseSystem {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MariaDb => "mariadb",
+            Self::MySql => "mysql",
+            Self::PostgreSql => "postgresql",
+            Self::Redis => "redis",
+        }
+    }
+}
+
+/// Whether an exchange becomes a span.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reported {
+    #[default]
+    Always,
+    /// What the session needs and nobody asked for: a login, the preparation of a statement, a ping.
+    IfFailed,
+}
+
+/// A request to a database.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DatabaseRequest {
+    pub system: DatabaseSystem,
+    /// Shared with the session's table of prepared statements.
+    pub statement: Arc<Statement>,
+    /// `db.namespace`: the session's database, where that was seen.
+    pub namespace: Option<Arc<str>>,
+    /// `db.operation.batch.size`: so many operations are sent as one. `None`: one, or not known.
+    pub batch_size: Option<u32>,
+    pub reported: Reported,
+}
+
+impl DatabaseRequest {
+    /// `db.operation.name`; empty where it is not known.
+    pub(crate) fn operation(&self) -> &str {
+        self.statement.operation.as_deref().unwrap_or_default()
+    }
+}
+
+/// What a database answered.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DatabaseResponse {
+    /// `db.response.returned_rows`, where the protocol says it or every row was seen.
+    pub returned_rows: Option<u64>,
+    /// `error.type`: SQLSTATE, number or prefix, as the database has it, or one of the words below.
+    pub error: Option<String>,
+}
+
+impl DatabaseResponse {
+    /// It failed, and its code was lost.
+    pub const ERROR_UNKNOWN: &'static str = "_OTHER";
+    /// It was passed over, because one in front of it in the same pipeline had failed: libpq's word.
+    pub const ERROR_ABORTED: &'static str = "pipeline_aborted";
+
+    /// `db.response.status_code`.
+    pub fn status_code(&self) -> Option<&str> {
+        self.error.as_deref().filter(|code| ![Self::ERROR_UNKNOWN, Self::ERROR_ABORTED].contains(code))
+    }
+}

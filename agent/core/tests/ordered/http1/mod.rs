@@ -1,0 +1,4 @@
+//! What only HTTP/1 has.
+
+mod generated;
+mod misdetection;

@@ -90,7 +90,7 @@ fn the_last_request_on_an_idle_connection_is_exported_within_a_second() -> Resul
 const DROPS: &str = "dropped.";
 
 /// Drops that the agent owned up to.
-fn dropped(stopped: &Stopped) -> u64 {
+pub(crate) fn dropped(stopped: &Stopped) -> u64 {
     let counters = stopped.counters();
     let drops = counters.iter().filter(|(name, _)| name.starts_with(DROPS));
     drops.map(|(_, count)| count).sum()

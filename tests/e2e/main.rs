@@ -2,6 +2,8 @@
 
 mod chain;
 mod commands;
+mod db;
+mod dissector;
 mod exporter;
 mod greenlets;
 mod h2;

@@ -42,6 +42,24 @@ pub enum App {
     GrpcNode,
     /// gRPC by grpc-go, as Debian has it.
     GrpcGo,
+    /// Flask under gunicorn with a thread pool, on databases by the drivers that `DRIVERS` names.
+    FlaskDrivers,
+    /// FastAPI under uvicorn, the same.
+    FastApiDrivers,
+    /// The same on uvloop's event loop.
+    FastApiDriversUvloop,
+    /// A shop with PostgreSQL and Redis behind: Flask under gunicorn with a thread pool.
+    FlaskShop,
+    /// A shop with PostgreSQL and Redis behind: FastAPI under uvicorn.
+    FastApiShop,
+    /// Node's own HTTP server, on databases by the drivers that `DRIVERS` names.
+    NodeDrivers,
+    /// The same, whose work goes on behind its responses, by the driver that `DRIVER` names.
+    NodeBehind,
+    /// `net/http`, on databases by the drivers that `DRIVERS` names.
+    GoDrivers,
+    /// A shop with PostgreSQL and Redis behind: Express.
+    ExpressShop,
 }
 
 /// How an executable of the Go service was built.
@@ -94,6 +112,14 @@ impl App {
             Self::Go | Self::GoBuild(_) => "go_app",
             Self::NodeHttp2 | Self::GoHttp2 => "http_app",
             Self::GrpcThreads | Self::GrpcAsyncio | Self::GrpcNode | Self::GrpcGo => "grpc_app",
+            Self::FlaskDrivers => "flask_drivers",
+            Self::FastApiDrivers | Self::FastApiDriversUvloop => "fastapi_drivers",
+            Self::FlaskShop => "flask_shop",
+            Self::FastApiShop => "fastapi_shop",
+            Self::NodeDrivers => "node_drivers",
+            Self::NodeBehind => "behind",
+            Self::GoDrivers => "go_drivers",
+            Self::ExpressShop => "express_shop",
         }
     }
 
@@ -136,6 +162,14 @@ impl App {
             }
             Self::GrpcNode => node("h2-node/grpc_app.js"),
             Self::GrpcGo => Ok(Command::new(paths::installed("grpc-go/grpc_app")?)),
+            Self::FlaskDrivers | Self::FlaskShop => Ok(Command::new(paths::installed("db-venv/bin/gunicorn")?)),
+            Self::FastApiDrivers | Self::FastApiDriversUvloop | Self::FastApiShop => {
+                Ok(Command::new(paths::installed("db-venv/bin/uvicorn")?))
+            }
+            Self::NodeDrivers => node("db-node/node_drivers.js"),
+            Self::NodeBehind => node("db-node/behind.js"),
+            Self::GoDrivers => Ok(Command::new(paths::installed("db-go/go_drivers")?)),
+            Self::ExpressShop => node("db-node/express_shop.js"),
         }
     }
 
@@ -160,6 +194,14 @@ impl App {
         }
     }
 
+    /// Of uvicorn.
+    fn event_loop(self) -> &'static str {
+        match self {
+            Self::FastApiUvloop | Self::FastApiDriversUvloop => "uvloop",
+            _ => "asyncio",
+        }
+    }
+
     /// The arguments that all ways to start it share.
     fn listen(self, command: &mut Command, address: &Address) {
         command.current_dir(paths::app("."));
@@ -169,16 +211,24 @@ impl App {
                 command.args(["--worker-class", "gthread", "--workers", "2", "--threads", "16", "--keep-alive", "60"])
             }
             Self::FastApi | Self::FastApiUvloop => {
-                let event_loop = if self == Self::FastApi { "asyncio" } else { "uvloop" };
-                command.args(["fastapi_app:app", "--no-access-log", "--timeout-keep-alive", "60", "--loop", event_loop])
+                command.args(["fastapi_app:app", "--no-access-log", "--timeout-keep-alive", "60"]);
+                command.args(["--loop", self.event_loop()])
             }
             Self::FastApiGranian => command.args(["fastapi_app:app", "--interface", "asgi", "--loop", "asyncio"]),
             Self::Hypercorn => command.args(["fastapi_app:app", "--keep-alive", "60"]),
+            Self::FlaskDrivers | Self::FlaskShop => {
+                command.args(["--worker-class", "gthread", "--threads", "16", "--keep-alive", "60", "--chdir", "db"])
+            }
+            Self::FastApiDrivers | Self::FastApiDriversUvloop | Self::FastApiShop => {
+                let (module, event_loop) = (format!("{}:app", self.default_name()), self.event_loop());
+                command.args([&module, "--no-access-log", "--timeout-keep-alive", "60", "--app-dir", "db"]);
+                command.args(["--loop", event_loop])
+            }
             _ => command,
         };
         match (self, address) {
-            (Self::FlaskSync | Self::FlaskGthread, address) => {
-                command.args(["--bind", &address.to_string(), "flask_app:app"]);
+            (Self::FlaskSync | Self::FlaskGthread | Self::FlaskDrivers | Self::FlaskShop, address) => {
+                command.args(["--bind", &address.to_string(), &format!("{}:app", self.default_name())]);
             }
             (Self::Hypercorn, address) => {
                 command.args(["--bind", &address.to_string()]);
@@ -186,7 +236,15 @@ impl App {
             (Self::FastApi | Self::FastApiUvloop | Self::FastApiGranian, Address::Unix(path)) => {
                 command.arg("--uds").arg(path);
             }
-            (Self::FastApi | Self::FastApiUvloop | Self::FastApiGranian, Address::Tcp(address)) => {
+            (
+                Self::FastApi
+                | Self::FastApiUvloop
+                | Self::FastApiGranian
+                | Self::FastApiDrivers
+                | Self::FastApiDriversUvloop
+                | Self::FastApiShop,
+                Address::Tcp(address),
+            ) => {
                 command.args(["--host", &address.ip().to_string(), "--port", &address.port().to_string()]);
             }
             (_, Address::Tcp(address)) => {

@@ -1,61 +1,71 @@
-//! What is no HTTP inside of TLS: no span, no harm.
+//! What nobody reads inside of TLS: no span, no harm.
 
 use crate::need::needs_root;
 use anyhow::{Context, Result};
 use rig::agent::Options;
-use rig::{Address, Authority, Client, Postgres, Process, Receiver, paths};
+use rig::{Address, Authority, Client, Process, Receiver, paths};
 use std::process::Command;
 
-const QUERIES: usize = 20;
+const LINES: usize = 20;
 
-/// `tests/apps/postgres_app.py`: HTTP in front, PostgreSQL's protocol inside of TLS behind, by the libssl of a wheel.
-fn app(database: &Postgres) -> Result<(Process, Address)> {
+/// OpenSSL's own server, which turns lines round.
+fn reverse_server(authority: &Authority) -> Result<(Process, Address)> {
     let address = Address::loopback()?;
-    let mut command = Command::new(paths::installed("venv/bin/python")?);
-    command.arg(paths::app("postgres_app.py")).env("DATABASE", database.conninfo());
-    command.env("HOST", "127.0.0.1").env("PORT", address.port().to_string());
-    let mut process = Process::start("postgres_app", &command)?;
+    let mut command = Command::new("openssl");
+    command.args(["s_server", "-rev", "-quiet", "-accept", &format!("127.0.0.1:{}", address.port())]);
+    command.arg("-cert").arg(authority.file("server.pem")).arg("-key").arg(authority.file("server.key"));
+    let mut process = Process::start("openssl", &command)?;
     process.wait_until("to accept connections", |_| address.answers())?;
     Ok((process, address))
 }
 
-/// Is the library inside the wheel, and not the system's, what the process uses?
-fn bundled_libssl(pid: u32) -> Result<bool> {
-    Ok(std::fs::read_to_string(format!("/proc/{pid}/maps"))?.contains("psycopg_binary.libs/libssl"))
+/// `tests/apps/reverse_app.py`: HTTP in front, lines inside of TLS behind.
+fn app(server: &Address, authority: &Authority) -> Result<(Process, Address)> {
+    let address = Address::loopback()?;
+    let mut command = Command::new(paths::installed("venv/bin/python")?);
+    command.arg(paths::app("reverse_app.py")).env("REVERSE_PORT", server.port().to_string());
+    command.env("REVERSE_CA", authority.file("ca.pem"));
+    command.env("HOST", "127.0.0.1").env("PORT", address.port().to_string());
+    let mut process = Process::start("reverse_app", &command)?;
+    process.wait_until("to accept connections", |_| address.answers())?;
+    Ok((process, address))
 }
 
-fn postgres(older: bool) -> Result<()> {
+fn lines(older: bool) -> Result<()> {
     let (mut receiver, authority) = (Receiver::start()?, Authority::new()?);
-    let database = Postgres::start_tls(&authority)?;
-    let early = if older { Some(app(&database)?) } else { None };
+    let (server, behind) = reverse_server(&authority)?;
+    let early = if older { Some(app(&behind, &authority)?) } else { None };
     let agent = Options::new().arguments(&["--stats"]).grpc(&receiver).start()?;
-    let (process, address) = early.map_or_else(|| app(&database), Ok)?;
-    assert!(bundled_libssl(process.pid())?, "the test wants a library from a wheel");
+    let (process, address) = early.map_or_else(|| app(&behind, &authority), Ok)?;
     let mut client = Client::connect(&address)?;
-    for number in 0..QUERIES {
-        assert_eq!(client.get(&format!("/query/{number}"))?.text(), format!("{number} True"));
+    for number in 0..LINES {
+        assert_eq!(client.get(&format!("/reverse/{number}-ecila"))?.text(), format!("alice-{}", reversed(number)));
     }
-    receiver.wait_spans(QUERIES, |span| span.serves(&[process.pid()]))?;
+    receiver.wait_spans(LINES, |span| span.serves(&[process.pid()]))?;
     let stopped = agent.stop()?;
     receiver.catch_up()?;
-    let pids = [process.pid(), database.pid()];
+    let pids = [process.pid(), server.pid()];
     let spans = receiver.spans(|span| pids.contains(&span.pid()));
-    assert!(spans.iter().all(|span| span.serves(&[process.pid()])), "spans of PostgreSQL's protocol: {spans:#?}");
-    assert_eq!(spans.len(), QUERIES, "{spans:#?}");
+    assert!(spans.iter().all(|span| span.serves(&[process.pid()])), "spans of lines: {spans:#?}");
+    assert_eq!(spans.len(), LINES, "{spans:#?}");
     let unknown = *stopped.counters().get("connections.unknown_protocol").context("no such counter")?;
-    // The client's end. (The collector's own gRPC was counted as well while nobody read HTTP/2.)
+    // The client's end, at least.
     assert!(unknown >= 1, "{unknown}\n{}", stopped.stderr);
     Ok(())
 }
 
-#[test]
-fn postgresql_that_is_older_than_the_agent() -> Result<()> {
-    needs_root!();
-    postgres(true)
+fn reversed(number: usize) -> String {
+    number.to_string().chars().rev().collect()
 }
 
 #[test]
-fn postgresql_that_connects_under_the_agent() -> Result<()> {
+fn lines_from_a_service_that_is_older_than_the_agent() -> Result<()> {
     needs_root!();
-    postgres(false)
+    lines(true)
+}
+
+#[test]
+fn lines_from_a_service_that_connects_under_the_agent() -> Result<()> {
+    needs_root!();
+    lines(false)
 }

@@ -1,6 +1,7 @@
 //! `cargo run --example seeds -- CORPUS`: seeds for every target, from the goldens.
 
 use autospan_core::evlog::{Entry, write_header};
+use autospan_core::protocol::PROTOCOLS;
 use autospan_fuzz::dialog::Dialog;
 use autospan_fuzz::http2::calls::recordings;
 use autospan_fuzz::http2::encode;
@@ -25,20 +26,27 @@ use image::{
 
 fn main() -> io::Result<()> {
     let corpus = PathBuf::from(env::args_os().nth(1).expect("usage: seeds CORPUS"));
-    let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("../golden/http1");
-    for entry in fs::read_dir(goldens)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "dialog") {
-            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            from_dialog(&corpus, &name, &Dialog::parse(&fs::read_to_string(&path)?))?;
-        }
-    }
+    PROTOCOLS.iter().try_for_each(|protocol| goldens(&corpus, protocol.name))?;
     trace_contexts(&corpus)?;
+    statements(&corpus)?;
     stories(&corpus)?;
     connections(&corpus)?;
     captures(&corpus)?;
     write(&corpus, "btf", "outer-inner", &btf())?;
     executables(&corpus)
+}
+
+/// Of the protocols whose responses come in order.
+fn goldens(corpus: &Path, protocol: &str) -> io::Result<()> {
+    let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("../golden").join(protocol);
+    for entry in fs::read_dir(goldens)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "dialog") {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            from_dialog(corpus, protocol, &name, &Dialog::parse(&fs::read_to_string(&path)?))?;
+        }
+    }
+    Ok(())
 }
 
 /// A C library, one that lost its names, and Go executables with and without symbols.
@@ -132,9 +140,10 @@ fn captures(corpus: &Path) -> io::Result<()> {
     write(corpus, "pcap", "pcapng", &pcapng.into_inner())
 }
 
-fn from_dialog(corpus: &Path, name: &str, dialog: &Dialog) -> io::Result<()> {
+fn from_dialog(corpus: &Path, protocol: &str, name: &str, dialog: &Dialog) -> io::Result<()> {
     let script = [&[17][..], &script::encode(dialog)].concat();
-    write(corpus, "http1", name, &script)?;
+    write(corpus, protocol, name, &script)?;
+    let name = &format!("{protocol}-{name}");
     let script = script_of(dialog);
     write(corpus, "engine", name, &script)?;
     let (mut evlog, mut records) = (Vec::new(), Vec::new());
@@ -187,6 +196,18 @@ fn connections(corpus: &Path) -> io::Result<()> {
 fn unhex(digits: &str) -> Vec<u8> {
     let byte = |two: &[u8]| std::str::from_utf8(two).ok().and_then(|two| u8::from_str_radix(two, 16).ok());
     digits.as_bytes().chunks(2).filter_map(byte).collect()
+}
+
+/// All quotes, comments and clauses of each dialect.
+fn statements(corpus: &Path) -> io::Result<()> {
+    let postgresql = "with recursive c(n) as (select 1 from s.t join \"u\" using (b)) insert into v (a) values ('it''s', E'\\''), \
+        ($$x$$, $t$y$t$), (-1.5e-3, null) on conflict do update set a = $1::text; delete from t where a in (1, 2) /* a /* b */ */ -- c";
+    let mysql = "insert into `t` values ('a\\'b', \"c\", _utf8mb4'd', 0x1F), (?, true, null, default) # e\non duplicate key update \
+        a = values(a); select @v := 1 /*!50000 from u, (v) */ where a is not true -- f\n; call p(:n); create table w like x";
+    write(corpus, "sql", "postgresql", &[&[0], postgresql.as_bytes()].concat())?;
+    write(corpus, "sql", "postgresql-cut", &[&[2], postgresql.as_bytes()].concat())?;
+    write(corpus, "sql", "mysql", &[&[1], mysql.as_bytes()].concat())?;
+    write(corpus, "sql", "mysql-cut", &[&[3], mysql.as_bytes()].concat())
 }
 
 fn trace_contexts(corpus: &Path) -> io::Result<()> {

@@ -6,7 +6,7 @@ use autospan_core::protocol::{ProtocolConfig, Side};
 const CALL_END: u8 = 8;
 
 pub fn decode(mut script: &[u8]) -> Dialog {
-    let config = ProtocolConfig { capture_headers: vec!["x-request-id".to_owned()] };
+    let config = ProtocolConfig { capture_headers: vec!["x-request-id".to_owned()], ..ProtocolConfig::default() };
     let mut dialog = Dialog { turns: Vec::new(), config };
     while let [op, rest @ ..] = script {
         let side = if op & 1 == 0 { Side::Request } else { Side::Response };

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: what the agent costs, measured off, on, off, on in one run, beside the budgets of the design.
 
+mod databases;
 mod engine;
 mod footprint;
 mod load;
@@ -41,6 +42,8 @@ enum Measurement {
     Pair,
     /// Requests per second of real servers.
     Load,
+    /// Requests per second of databases, and of one that is excluded.
+    Databases,
     /// Requests per second with probes on user code, and how many of them fire per request.
     Probes,
     /// Exchanges per second through the engine.
@@ -73,6 +76,7 @@ pub(crate) fn bench(args: &Args) -> Result<()> {
             Measurement::Pipe => pipe::measure(&bench, &mut table),
             Measurement::Pair => pair::measure(&bench, &mut table),
             Measurement::Load => load::measure(&bench, &mut table),
+            Measurement::Databases => databases::measure(&bench, &mut table),
             Measurement::Probes => probes::measure(&bench, &mut table),
             Measurement::Engine => engine::measure(&mut table),
             Measurement::Footprint => footprint::measure(&bench, &mut table),
@@ -103,11 +107,16 @@ impl Bench {
     }
 
     /// `measure` without and with the agent, in turns.
-    fn off_on(&self, mut measure: impl FnMut() -> Result<f64>) -> Result<OffOn> {
+    fn off_on(&self, measure: impl FnMut() -> Result<f64>) -> Result<OffOn> {
+        self.off_on_with(&self.options(), ROUNDS, measure)
+    }
+
+    /// The same with an agent that is told something else.
+    fn off_on_with(&self, options: &Options, rounds: usize, mut measure: impl FnMut() -> Result<f64>) -> Result<OffOn> {
         let mut result = OffOn::default();
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds {
             result.off.push(measure()?);
-            let agent = self.agent()?;
+            let agent = options.start()?;
             result.on.push(measure()?);
             agent.stop()?;
         }

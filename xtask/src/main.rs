@@ -44,8 +44,8 @@ enum Command {
     Fuzz(fuzz::Args),
     /// Worlds of services from seeds, with faults: no call may get a wrong parent.
     Simulate(simulate::Args),
-    /// Writes the expectations of all goldens anew.
-    Golden,
+    /// Writes the expectations of all goldens anew, or has them judged by Wireshark.
+    Golden(golden::Args),
     /// Rules about the repository that no compiler checks.
     Tidy,
 }
@@ -61,7 +61,7 @@ fn main() -> anyhow::Result<()> {
         Command::Accuracy(args) => accuracy::accuracy(&args),
         Command::Fuzz(args) => fuzz::fuzz(&args),
         Command::Simulate(args) => simulate::simulate(&args),
-        Command::Golden => golden::update(),
+        Command::Golden(args) => golden::golden(&args),
         Command::Tidy => tidy::check(),
     }
 }

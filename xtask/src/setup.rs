@@ -3,6 +3,7 @@
 
 pub(crate) mod accuracy;
 pub(crate) mod cpython;
+mod database;
 
 use crate::program::{find, run, target};
 use crate::root;
@@ -37,6 +38,7 @@ pub(crate) fn install(args: &Args) -> Result<()> {
     install_for_demo()?;
     go()?;
     http2()?;
+    database::install()?;
     if args.zero_code {
         python("venv-otel", &python3(), "tests/apps/requirements-otel.txt")?;
         node("node-otel", "tests/apps/node-otel", &NODE_SOURCES)?;
@@ -67,7 +69,6 @@ const PACKAGES: &[Package] = &[
     Package { name: "iproute2", present: || find("ip").is_some() },
     Package { name: "nghttp2-client", present: || find("h2load").is_some() },
     Package { name: "openssl", present: || find("openssl").is_some() },
-    Package { name: "postgresql", present: has_postgresql },
     Package { name: "python3-pycurl", present: || python3_can("import pycurl") },
     Package { name: "util-linux", present: || find("setpriv").is_some() },
     Package { name: "wrk", present: || find("wrk").is_some() },
@@ -75,12 +76,6 @@ const PACKAGES: &[Package] = &[
 
 fn python3_can(code: &str) -> bool {
     Command::new(python3()).args(["-c", code]).output().is_ok_and(|output| output.status.success())
-}
-
-/// The server, in whatever version.
-fn has_postgresql() -> bool {
-    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    versions.map(|version| version.path()).any(|version| version.join("bin/initdb").exists())
 }
 
 fn debian_packages(packages: &[Package]) -> Result<()> {
@@ -243,11 +238,15 @@ fn grpc_go() -> Result<()> {
     let folder = root().join("tests/apps/grpc-go");
     let sources = GRPC_GO_SOURCES.iter().map(|file| folder.join(file)).chain([DEBIAN_GRPC_VERSION.into()]);
     let pins = sources.map(fs::read_to_string).collect::<Result<String, _>>()?;
-    Part::new("grpc-go").install(&pins, |directory| {
-        let mut build = go_command(&newest_go(), &[], &directory.join("grpc_app"));
-        build.arg(".").current_dir(&folder).env("GO111MODULE", "off").env("GOPATH", DEBIAN_GO);
-        run(build.env("GOFLAGS", ""))
-    })
+    Part::new("grpc-go")
+        .install(&pins, |directory| go_build_in(Path::new(DEBIAN_GO), &folder, &directory.join("grpc_app")))
+}
+
+/// By the newest toolchain, with the libraries below `path`, which is laid out as GOPATH is.
+fn go_build_in(path: &Path, folder: &Path, output: &Path) -> Result<()> {
+    let mut build = go_command(&newest_go(), &[], output);
+    build.arg(".").current_dir(folder).env("GO111MODULE", "off").env("GOPATH", path);
+    run(build.env("GOFLAGS", ""))
 }
 
 /// Unpacks a toolchain; returns its compiler.

@@ -27,11 +27,11 @@ enum Section {
     Clippy,
     /// rustdoc without warnings.
     Docs,
-    /// Unit, golden and property tests.
+    /// Unit, golden and property tests; these with the same cases each time where CI is set.
     Unit,
     /// Seeded worlds with faults: 2,000, or 10,000 where CI is set.
     Simulate,
-    /// Each fuzz target, shortly; 2 minutes where CI is set.
+    /// Each fuzz target, shortly; 2 minutes from the same start where CI is set.
     Fuzz,
     /// Real services, the real agent, a real receiver.
     E2e,
@@ -72,10 +72,11 @@ impl Section {
             Self::Unit => {
                 let mut tests = cargo();
                 tests.args(["test", "--quiet", "--workspace", "--exclude", "autospan-tests", "--locked"]);
+                tests.envs(seed().map(|seed| ("PROPTEST_RNG_SEED", seed.to_string())));
                 run(with_object(&mut tests, object.as_deref()))
             }
             Self::Simulate => simulate::simulate(&simulate::Args { seeds: simulated_seeds(), from: 0 }),
-            Self::Fuzz => fuzz::fuzz(&fuzz::Args::all(fuzz_seconds())),
+            Self::Fuzz => fuzz::fuzz(&fuzz::Args::all(fuzz_seconds(), seed())),
             Self::E2e => e2e(object.as_deref()),
         }
     }
@@ -89,12 +90,22 @@ fn fmt() -> Result<()> {
     Ok(())
 }
 
+fn is_ci() -> bool {
+    std::env::var_os("CI").is_some()
+}
+
+/// CI judges a change, and must not fail one for what chance finds in another place. Whoever works on the code looks
+/// elsewhere each time.
+fn seed() -> Option<u32> {
+    is_ci().then_some(1)
+}
+
 fn simulated_seeds() -> u64 {
-    if std::env::var_os("CI").is_some() { 10_000 } else { 2_000 }
+    if is_ci() { 10_000 } else { 2_000 }
 }
 
 fn fuzz_seconds() -> u32 {
-    if std::env::var_os("CI").is_some() { 120 } else { 20 }
+    if is_ci() { 120 } else { 20 }
 }
 
 /// The agent as it is released, alone on its services: one test at a time.

@@ -42,6 +42,14 @@ impl Table {
         self.push(what, result, "");
     }
 
+    /// The same where a difference is looked for that is smaller than the machine's moods: the median of many rounds.
+    pub(super) fn median_rate(&mut self, what: &str, rates: &OffOn) {
+        let ratios = rates.off.iter().zip(&rates.on).map(|(off, on)| on / off).collect();
+        let (off, on) = (median(rates.off.clone()), median(rates.on.clone()));
+        let ratio = median(ratios);
+        self.push(what, format!("median off {off:.0}/s, on {on:.0}/s: ×{ratio:.3} ({})", turns(rates)), "");
+    }
+
     pub(super) fn push(&mut self, what: &str, result: String, budget: &str) {
         eprintln!("  {what}: {result} {budget}");
         self.0.push(Row { what: what.to_owned(), result, budget: budget.to_owned() });
@@ -52,6 +60,11 @@ impl Table {
 fn turns(values: &OffOn) -> String {
     let pairs = values.off.iter().zip(&values.on);
     pairs.map(|(off, on)| format!("{off:.0} {on:.0}")).collect::<Vec<_>>().join(" ")
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 fn rounded(value: f64) -> String {

@@ -2,6 +2,7 @@
 //! derive them too.
 
 use crate::connection::Address;
+use crate::protocol::Routine;
 use crate::span::{SpanId, TraceId};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
@@ -32,8 +33,8 @@ impl Ids {
         id
     }
 
-    /// What calls have in common that do the same: where they go, and [`crate::protocol::RequestHead::routine`].
-    pub(crate) fn routine(&self, to: &Address, (what, target): (&str, &str)) -> u64 {
+    /// What calls have in common that do the same: where they go, and what they do there.
+    pub(crate) fn routine(&self, to: &Address, connection: u64, what: Routine<'_>) -> u64 {
         use core::hash::{Hash, Hasher};
         let mut hasher = self.hasher;
         hasher.write_u8(3);
@@ -42,7 +43,7 @@ impl Ids {
             Address::Unix { path } => path.hash(&mut hasher),
         }
         what.hash(&mut hasher);
-        target.hash(&mut hasher);
+        what.handle.map(|_| connection).hash(&mut hasher);
         hasher.finish()
     }
 
@@ -68,10 +69,14 @@ mod tests {
         let ids = Ids::new(&[7; 16]);
         let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let to = |local, port| Address::Inet { local: (ip, local), remote: (ip, port) };
-        let routine = ids.routine(&to(40_000, 80), ("GET", "/items"));
-        assert_eq!(ids.routine(&to(40_001, 80), ("GET", "/items")), routine);
-        assert_ne!(ids.routine(&to(40_000, 81), ("GET", "/items")), routine);
-        assert_ne!(ids.routine(&to(40_000, 80), ("PUT", "/items")), routine);
-        assert_ne!(ids.routine(&to(40_000, 80), ("GET", "/item")), routine);
+        let (get, handle) = (Routine::new("GET", "/items"), Routine { handle: Some(7), ..Routine::new("", "") });
+        let routine = ids.routine(&to(40_000, 80), 1, get);
+        assert_eq!(ids.routine(&to(40_001, 80), 2, get), routine);
+        assert_ne!(ids.routine(&to(40_000, 81), 1, get), routine);
+        assert_ne!(ids.routine(&to(40_000, 80), 1, Routine::new("PUT", "/items")), routine);
+        assert_ne!(ids.routine(&to(40_000, 80), 1, Routine::new("GET", "/item")), routine);
+        let routine = ids.routine(&to(40_000, 80), 1, handle);
+        assert_ne!(ids.routine(&to(40_000, 80), 2, handle), routine, "it is of one connection");
+        assert_ne!(ids.routine(&to(40_000, 80), 1, Routine { handle: Some(8), ..handle }), routine);
     }
 }

@@ -97,6 +97,8 @@ pub struct Statement {
     pub collection: Option<String>,
     /// `db.stored_procedure.name`
     pub procedure: Option<String>,
+    /// Of one whose text was not seen: the same for what is the same statement of the same session, and for nothing else.
+    pub handle: Option<u64>,
 }
 
 impl Statement {
@@ -124,12 +126,13 @@ impl Statement {
             operation: summary.operation.map(Cow::Borrowed),
             collection: summary.collection,
             procedure: summary.procedure,
+            handle: None,
         }
     }
 
     /// One that was prepared before the agent came.
-    pub fn unknown() -> Self {
-        Self { text: Some(String::from(UNKNOWN)), ..Self::default() }
+    pub fn unknown(handle: Option<u64>) -> Self {
+        Self { text: Some(String::from(UNKNOWN)), handle, ..Self::default() }
     }
 
     /// Bytes on the heap.

@@ -134,13 +134,10 @@ impl Engine {
     /// Decided now, while the table of requests in flight is that of the call's time.
     fn parent_of(&mut self, call: &Exchange, carried: Carried) -> Result<(ExchangeId, Evidence), RootReason> {
         let Origin { tgid, at, .. } = call.origin;
-        let routine = call.request.as_deref().map(|request| self.ids.routine(&call.address, request.routine()));
-        let (Some(process), Some(routine)) = (self.processes.get(&tgid), routine) else {
-            return Err(RootReason::NoRequest);
-        };
-        // Calls whose names are unknown are not one routine.
-        let is_known = call.request.as_deref().is_some_and(RequestHead::is_known);
-        let habit = if is_known { self.routines.habit(tgid, routine, process.work(at)) } else { Habit::default() };
+        let Some(process) = self.processes.get(&tgid) else { return Err(RootReason::NoRequest) };
+        let routine = call.request.as_deref().and_then(RequestHead::routine);
+        let routine = routine.map(|what| self.ids.routine(&call.address, call.connection, what));
+        let habit = routine.map(|routine| self.routines.habit(tgid, routine, process.work(at))).unwrap_or_default();
         let (trail, carried_by_trail) = self.by_trail(call, carried);
         let decided = decide(process, causality::Call { at, carried: carried_by_trail, trail, habit });
         // What a session needs is done whenever a connection is opened, by whoever opens it.
@@ -250,7 +247,7 @@ impl Engine {
         origin: &Origin,
         carried: Carried,
         waits_behind: Option<ExchangeId>,
-        routine: routine::Key,
+        routine: Option<routine::Key>,
     ) {
         let Some(process) = self.processes.get_mut(&origin.tgid) else { return };
         let (work, is_idle) = (process.work(origin.at), process.is_idle());
@@ -261,12 +258,10 @@ impl Engine {
             | (Carried::Nothing, Trail::Thread | Trail::Spawned)
                 if is_alone =>
             {
-                self.routines.made_for_one(origin.tgid, routine, work);
+                self.made_for_one(origin, routine, work);
             }
             // The only request waited for the end of an answer. Else it is what goes on behind the response to another one.
-            (Carried::Answered, _) if waits_behind.is_some() => {
-                self.routines.made_for_one(origin.tgid, routine, work);
-            }
+            (Carried::Answered, _) if waits_behind.is_some() => self.made_for_one(origin, routine, work),
             // Another one may have waited for the connection, or for the answer to a call that was not seen.
             (Carried::Answered, trail) if trail.is_reuse() && !is_idle && !is_alone => {}
             (Carried::Nothing, Trail::Turn) if !is_nothing_sure => {}
@@ -294,9 +289,13 @@ impl Engine {
         }
     }
 
+    fn made_for_one(&mut self, origin: &Origin, routine: Option<routine::Key>, work: routine::Work) {
+        routine.into_iter().for_each(|routine| self.routines.made_for_one(origin.tgid, routine, work));
+    }
+
     /// A call for no request, or for who knows which.
-    fn strayed(&mut self, origin: &Origin, routine: routine::Key, work: routine::Work) {
-        self.routines.strayed(origin.tgid, routine, work);
+    fn strayed(&mut self, origin: &Origin, routine: Option<routine::Key>, work: routine::Work) {
+        routine.into_iter().for_each(|routine| self.routines.strayed(origin.tgid, routine, work));
         let Some(process) = self.processes.get_mut(&origin.tgid) else { return };
         process.called_by_itself(work.now);
         if origin.trail == Trail::Thread {

@@ -99,9 +99,10 @@ impl Engine {
         origin: Origin,
         token: u64,
     ) {
-        self.add(Counter::UnknownNames, u64::from(!head.is_known()));
+        let is_known = head.routine().is_some();
+        self.add(Counter::UnknownNames, u64::from(!is_known));
         let id = self.exchanges.next_id();
-        let may_be_grpc = head.http().is_some_and(|request| request.grpc) || !head.is_known();
+        let may_be_grpc = head.http().is_some_and(|request| request.grpc) || !is_known;
         let is_writers = self.attribute_head(connection, id, may_be_grpc, &origin);
         // Whoever else wrote it may have written it for another.
         let origin = if is_writers { origin } else { Origin { cause: 0, trail: Trail::Thread, ..origin } };

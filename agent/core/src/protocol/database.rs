@@ -1,8 +1,11 @@
 //! What requests to databases and their answers have in common, whatever the protocol.
 
+use super::Routine;
 use crate::sql::Statement;
 use alloc::string::String;
 use alloc::sync::Arc;
+use core::hash::{Hash, Hasher};
+use siphasher::sip::SipHasher13;
 
 /// `db.system.name`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +55,31 @@ impl DatabaseRequest {
     pub(crate) fn operation(&self) -> &str {
         self.statement.operation.as_deref().unwrap_or_default()
     }
+
+    /// What calls have in common that do the same. `None`: nobody knows.
+    pub(super) fn routine(&self) -> Option<Routine<'_>> {
+        let Statement { text, summary, handle, .. } = &*self.statement;
+        let routine = match self.system {
+            DatabaseSystem::Redis => Routine::new(self.operation(), first_key(text.as_deref().unwrap_or_default())),
+            _ => Routine::new(summary, self.namespace.as_deref().unwrap_or_default()),
+        };
+        let is_known = !routine.operation.is_empty() || handle.is_some();
+        is_known.then_some(Routine { handle: *handle, ..routine })
+    }
+}
+
+/// `cart` of `SET cart:17:total ?`: keys are made of a word and what it is about, often another one each time.
+fn first_key(command: &str) -> &str {
+    let key = command.split(' ').nth(1).unwrap_or_default();
+    let end = key.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(key.len());
+    key.get(..end).unwrap_or_default()
+}
+
+/// [`Statement::handle`] of what a session calls `name`. `epoch`: how often names may have been given anew unseen.
+pub(super) fn handle(name: impl Hash, epoch: u32) -> u64 {
+    let mut hasher = SipHasher13::new();
+    (name, epoch).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// What a database answered.

@@ -24,6 +24,7 @@ pub mod postgres;
 mod redis;
 mod registry;
 
+use database::handle;
 pub use database::{DatabaseRequest, DatabaseResponse, DatabaseSystem, Reported};
 pub use registry::{Definition, PROTOCOLS, Parser, Sharing, Sides};
 
@@ -161,23 +162,13 @@ impl RequestHead {
         size_of::<Self>() + behind
     }
 
-    /// What calls have in common that do the same: what is done, and to what.
-    pub(crate) fn routine(&self) -> (&str, &str) {
+    /// `None`: nobody knows.
+    pub(crate) fn routine(&self) -> Option<Routine<'_>> {
         match self {
-            Self::Http(request) => (&request.method, first_part(&request.target)),
-            Self::Database(request) if request.system == DatabaseSystem::Redis => {
-                (request.operation(), first_key(request.statement.text.as_deref().unwrap_or_default()))
+            Self::Http(request) => {
+                request.is_known().then(|| Routine::new(&request.method, first_part(&request.target)))
             }
-            Self::Database(request) => (&request.statement.summary, request.namespace.as_deref().unwrap_or_default()),
-        }
-    }
-
-    /// Whether that is known.
-    pub(crate) fn is_known(&self) -> bool {
-        match self {
-            Self::Http(request) => request.is_known(),
-            Self::Database(request) if request.system == DatabaseSystem::Redis => !request.operation().is_empty(),
-            Self::Database(request) => !request.statement.summary.is_empty(),
+            Self::Database(request) => request.routine(),
         }
     }
 
@@ -191,17 +182,25 @@ impl RequestHead {
     }
 }
 
+/// What calls to one place have in common that do the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Routine<'a> {
+    pub(crate) operation: &'a str,
+    pub(crate) target: &'a str,
+    /// See [`crate::sql::Statement::handle`]: it is of one connection.
+    pub(crate) handle: Option<u64>,
+}
+
+impl<'a> Routine<'a> {
+    pub(crate) fn new(operation: &'a str, target: &'a str) -> Self {
+        Self { operation, target, handle: None }
+    }
+}
+
 /// `/items` of `/items/17?page=2`: what follows is often another one each time.
 fn first_part(target: &str) -> &str {
     let end = target.bytes().skip(1).position(|byte| matches!(byte, b'/' | b'?' | b'#'));
     end.and_then(|end| target.get(..=end)).unwrap_or(target)
-}
-
-/// `cart` of `SET cart:17:total ?`: keys are made of a word and what it is about, often another one each time.
-fn first_key(command: &str) -> &str {
-    let key = command.split(' ').nth(1).unwrap_or_default();
-    let end = key.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(key.len());
-    key.get(..end).unwrap_or_default()
 }
 
 /// Head of a response.

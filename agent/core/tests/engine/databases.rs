@@ -312,6 +312,33 @@ fn commands_of_redis_are_habits_by_the_first_word_of_their_key() {
     assert_eq!(last.matches("\n  client GET").count(), 1, "{trees}");
 }
 
+/// `statement` is executed, whose text was not seen.
+fn execute(statement: &str) -> String {
+    let bind = format!("B\0\0\0{}\0{statement}\0\0\0\0\0\0\0", char::from(statement.len() as u8 + 12));
+    bind + "E\0\0\0\x09\0\0\0\0\0S\0\0\0\x04"
+}
+
+/// A request that executes what was prepared before the agent came, on a connection that is used again at once. How many have a parent?
+fn executes(world: &mut World, connection: Conn, statement: &str) -> usize {
+    let before = count(world, "  client postgresql");
+    world.read(100, 10, &get("/a"));
+    ask(world, connection, Trail::Turn, &query("SELECT a FROM first"), &answer());
+    ask(world, connection, Trail::Reuse, &execute(statement), &format!("2\0\0\0\x04{}", answer()));
+    world.write(100, 10, OK);
+    world.settle();
+    count(world, "  client postgresql") - before
+}
+
+#[test]
+fn what_was_prepared_before_the_agent_is_a_habit_by_connection_and_name() {
+    let mut world = world();
+    let learning: usize = (0..SEEN_FIRST).map(|_| executes(&mut world, CLIENT, "s1")).sum();
+    assert_eq!((learning, executes(&mut world, CLIENT, "s1")), (0, 1), "{}", world.trees());
+    assert_eq!(executes(&mut world, CLIENT, "s2"), 0, "another statement: {}", world.trees());
+    assert_eq!(executes(&mut world, OTHER, "s1"), 0, "another session's: {}", world.trees());
+    assert_eq!(executes(&mut world, CLIENT, "s1"), 1, "{}", world.trees());
+}
+
 /// Inside TLS, on a connection that is older than the agent, the first answer is not seen (ADR 12). Who goes on with it carries nothing, and
 /// who goes on behind that has the answer to nobody's call.
 #[test]

@@ -5,7 +5,7 @@ use super::mode::Mode;
 use super::namespace::Change;
 use super::wire::capability;
 use crate::limits::{STATEMENTS_BYTES_MAX, STATEMENTS_MAX};
-use crate::protocol::DatabaseSystem;
+use crate::protocol::{DatabaseSystem, handle};
 use crate::sql::Statement;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
@@ -23,6 +23,8 @@ pub(super) struct Session {
     /// By number.
     statements: BTreeMap<u32, Prepared>,
     statement_bytes: usize,
+    /// How often numbers that were known became unknown, or may have been given anew.
+    epoch: u32,
     /// What the number [`LAST_PREPARED`] stands for.
     pub(super) last_prepared: Option<Prepared>,
     /// Both ends go on with something else: compressed packets, TLS, or a stream of events.
@@ -45,7 +47,11 @@ pub(super) const LAST_PREPARED: u32 = u32::MAX;
 
 impl Prepared {
     pub(super) fn unknown() -> Self {
-        Self { statement: Arc::new(Statement::unknown()), change: None, parameters: None }
+        Self::unseen(None)
+    }
+
+    fn unseen(handle: Option<u64>) -> Self {
+        Self { statement: Arc::new(Statement::unknown(handle)), change: None, parameters: None }
     }
 
     fn held_bytes(&self) -> usize {
@@ -64,6 +70,7 @@ impl Default for Session {
             mode: Mode::default(),
             statements: BTreeMap::new(),
             statement_bytes: 0,
+            epoch: 0,
             last_prepared: None,
             is_opaque: false,
             is_tls: false,
@@ -104,6 +111,7 @@ impl Session {
         while self.statements.len() > STATEMENTS_MAX || self.statement_bytes > STATEMENTS_BYTES_MAX {
             let Some((_, oldest)) = self.statements.pop_first() else { break };
             self.statement_bytes -= oldest.held_bytes();
+            self.epoch = self.epoch.wrapping_add(1);
         }
     }
 
@@ -115,13 +123,15 @@ impl Session {
 
     pub(super) fn statement(&self, number: u32) -> Prepared {
         let found = if number == LAST_PREPARED { self.last_prepared.as_ref() } else { self.statements.get(&number) };
-        found.cloned().unwrap_or_else(Prepared::unknown)
+        let handle = (number != LAST_PREPARED).then(|| handle(number, self.epoch));
+        found.cloned().unwrap_or_else(|| Prepared::unseen(handle))
     }
 
     pub(super) fn forget_statements(&mut self) {
         self.statements.clear();
         self.statement_bytes = 0;
         self.last_prepared = None;
+        self.epoch = self.epoch.wrapping_add(1);
     }
 
     /// Requests were lost.
@@ -133,5 +143,22 @@ impl Session {
 
     pub(super) fn held_bytes(&self) -> usize {
         self.statement_bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handles_of_what_was_not_seen_hold_until_numbers_may_have_been_given_anew() {
+        let mut session = Session::default();
+        let unseen = |session: &Session, number| session.statement(number).statement.handle;
+        let first = unseen(&session, 1);
+        assert_eq!((unseen(&session, 1), first.is_some()), (first, true));
+        assert_ne!(unseen(&session, 2), first);
+        assert_eq!(unseen(&session, LAST_PREPARED), None, "it is another one each time");
+        session.forget();
+        assert_ne!(unseen(&session, 1), first);
     }
 }

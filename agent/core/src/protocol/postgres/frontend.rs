@@ -3,7 +3,7 @@
 use super::asked::Kind;
 use super::message::{HEADER_BYTES, Header, Partial, number, string};
 use super::sniff::sniff;
-use super::statements::NAME_BYTES_MAX;
+use super::statements::{NAME_BYTES_MAX, TOO_LONG};
 use super::strings;
 use super::tail::Tail;
 use super::{Session, at, pass};
@@ -377,9 +377,6 @@ impl Group {
         self.preparing = self.preparing.saturating_add(1);
     }
 }
-
-/// Stands for any name that is longer than what is remembered: no such name can be looked up by its text.
-const TOO_LONG: &[u8] = &[0];
 
 /// A name at the start of some bytes.
 struct Name<'a> {

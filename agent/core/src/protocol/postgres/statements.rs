@@ -1,6 +1,7 @@
 //! Prepared statements and portals by name, as far as they were seen. A name never stands for a wrong text: rather for none.
 
 use crate::limits::{STATEMENTS_BYTES_MAX, STATEMENTS_MAX};
+use crate::protocol::handle;
 use crate::sql::Statement;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -10,6 +11,8 @@ use hashbrown::HashMap;
 
 /// A longer name is not remembered; the server cuts those of SQL to 63 bytes.
 pub(super) const NAME_BYTES_MAX: usize = 256;
+/// Stands for any such name: none has this byte.
+pub(super) const TOO_LONG: &[u8] = &[0];
 /// Named portals: cursors of a transaction.
 const PORTALS_MAX: usize = 64;
 /// What an entry takes besides name and statement.
@@ -27,6 +30,8 @@ pub(super) struct Statements {
     unnamed_portal: Option<Arc<Statement>>,
     portals: Vec<(Box<[u8]>, Arc<Statement>)>,
     unknown: Option<Arc<Statement>>,
+    /// How often names that were known became unknown, or may have been given anew.
+    epoch: u32,
 }
 
 #[derive(Debug)]
@@ -60,11 +65,24 @@ impl Statements {
     }
 
     pub(super) fn clear(&mut self) {
-        *self = Self { unknown: self.unknown.take(), ..Self::default() };
+        *self = Self { unknown: self.unknown.take(), epoch: self.epoch, ..Self::default() };
+        self.begin_epoch();
+    }
+
+    fn begin_epoch(&mut self) {
+        self.epoch = self.epoch.wrapping_add(1);
     }
 
     pub(super) fn unknown(&mut self) -> Arc<Statement> {
-        Arc::clone(self.unknown.get_or_insert_with(|| Arc::new(Statement::unknown())))
+        Arc::clone(self.unknown.get_or_insert_with(|| Arc::new(Statement::unknown(None))))
+    }
+
+    /// That of no name, or of one that is not remembered, is another one each time.
+    fn unseen(&mut self, name: &[u8]) -> Arc<Statement> {
+        match name {
+            [] | TOO_LONG => self.unknown(),
+            _ => Arc::new(Statement::unknown(Some(handle(name, self.epoch)))),
+        }
     }
 
     /// `false`: too many wait for their confirmation.
@@ -94,6 +112,7 @@ impl Statements {
             let Some(parsed) = self.pop_unconfirmed() else { return };
             if lost {
                 self.remove(&parsed.name);
+                self.begin_epoch();
             }
         }
     }
@@ -116,9 +135,9 @@ impl Statements {
             Some(parsed) => parsed.statement.as_ref(),
             None => self.known.get(name).map(|known| &known.statement),
         };
-        match found {
-            Some(statement) => Arc::clone(statement),
-            None => self.unknown(),
+        match found.cloned() {
+            Some(statement) => statement,
+            None => self.unseen(name),
         }
     }
 
@@ -185,6 +204,7 @@ impl Statements {
         }
         self.known.clear();
         self.known_bytes = 0;
+        self.begin_epoch();
     }
 
     fn pop_unconfirmed(&mut self) -> Option<Unconfirmed> {
@@ -201,6 +221,7 @@ impl Statements {
             let oldest = self.known.iter().min_by_key(|(_, known)| known.sequence).map(|(name, _)| name.clone());
             let Some(oldest) = oldest else { return };
             self.remove(&oldest);
+            self.begin_epoch();
         }
     }
 
@@ -208,5 +229,30 @@ impl Statements {
         if let Some(known) = self.known.remove(name) {
             self.known_bytes -= cost(name, Some(&known.statement));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::{Dialect, TextPolicy};
+
+    #[test]
+    fn handles_of_what_was_not_seen_hold_until_names_may_have_been_given_anew() {
+        let mut statements = Statements::default();
+        let unseen = |statements: &mut Statements, name: &[u8]| statements.statement(name).handle;
+        let first = unseen(&mut statements, b"s1");
+        assert_eq!((unseen(&mut statements, b"s1"), first.is_some()), (first, true));
+        assert_ne!(unseen(&mut statements, b"s2"), first);
+        assert_eq!(statements.bind(b"cursor", b"s1").handle, first, "that of its portals");
+        assert_eq!([b"", TOO_LONG].map(|name| unseen(&mut statements, name)), [None; 2], "many have these");
+        let known = Arc::new(Statement::read(b"SELECT 1", Dialect::PostgreSql, TextPolicy::Sanitized, false));
+        statements.parse(b"s2", &known);
+        assert_eq!((unseen(&mut statements, b"s2"), unseen(&mut statements, b"s1")), (None, first));
+        statements.doubt();
+        assert_ne!(unseen(&mut statements, b"s1"), first);
+        let second = unseen(&mut statements, b"s1");
+        statements.clear();
+        assert_ne!(unseen(&mut statements, b"s1"), second);
     }
 }

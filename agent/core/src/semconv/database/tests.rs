@@ -19,6 +19,7 @@ fn statement() -> Statement {
         operation: Some("SELECT".into()),
         collection: Some("orders".into()),
         procedure: None,
+        handle: None,
     }
 }
 

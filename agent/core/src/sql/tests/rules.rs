@@ -348,6 +348,6 @@ fn what_the_operator_wants() {
     assert_eq!(read(TextPolicy::Verbatim).text.as_deref(), Some("SELECT  'x' FROM t -- c"));
     assert_eq!(read(TextPolicy::Off).text, None);
     assert!([TextPolicy::Verbatim, TextPolicy::Off].iter().all(|policy| read(*policy).summary == "SELECT t"));
-    assert_eq!(Statement::unknown().text.as_deref(), Some("<unknown>"));
+    assert_eq!(Statement::unknown(None).text.as_deref(), Some("<unknown>"));
     assert!(read(TextPolicy::Sanitized).held_bytes() >= "SELECT ? FROM tSELECT tt".len());
 }

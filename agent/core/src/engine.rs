@@ -2,6 +2,7 @@
 //!
 //! Synchronous, single-threaded, deterministic: the same input gives the same outputs, however `feed` is chunked.
 
+mod call;
 mod context;
 mod link;
 mod streams;
@@ -27,9 +28,9 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use alloc::vec::Vec;
 use autospan_abi::{Policy, Trail};
+use call::Behind;
 use core::cmp::Reverse;
 use hashbrown::HashMap;
-use link::Behind;
 
 /// What the operator asked for.
 #[derive(Clone, Debug, Default)]

@@ -31,23 +31,16 @@ impl Engine {
 
     /// Returns the exchanges that waited for this one.
     fn decide_one(&mut self, id: ExchangeId) -> Vec<ExchangeId> {
-        self.is_due(id);
+        self.becomes_due(id);
         let Some(exchange) = self.exchanges.get(id).filter(|exchange| exchange.context.is_none()) else {
             return Vec::new();
         };
-        let (since, awaits_exit) = (exchange.origin.at, exchange.awaits_exit);
-        if let Some(other) = self.undecided_before(exchange).and_then(|other| self.exchanges.get_mut(other)) {
+        let since = exchange.origin.at;
+        if let Some((other, at_most)) = self.awaits(exchange)
+            && let Some(other) = self.exchanges.get_mut(other)
+        {
             other.dependents.push(id);
-            if awaits_exit {
-                self.timers.push(Reverse((since.saturating_add(EXIT_AWAITED_NS), Timer::Decide(id))));
-            }
-            return Vec::new();
-        }
-        if let Some(parent) = self.guess_awaits(id).and_then(|parent| self.exchanges.get_mut(parent)) {
-            parent.dependents.push(id);
-            if parent.end.is_none() {
-                self.timers.push(Reverse((since.saturating_add(GUESS_AWAITED_NS), Timer::Decide(id))));
-            }
+            self.timers.extend(at_most.map(|ns| Reverse((since.saturating_add(ns), Timer::Decide(id)))));
             return Vec::new();
         }
         self.decide(id);
@@ -55,7 +48,7 @@ impl Engine {
     }
 
     /// All records about the start of the exchange have arrived: which client end a server's request came from can be told.
-    fn is_due(&mut self, id: ExchangeId) {
+    fn becomes_due(&mut self, id: ExchangeId) {
         let Some(exchange) = self.exchanges.get_mut(id).filter(|exchange| !exchange.is_due) else { return };
         exchange.is_due = true;
         if exchange.kind == SpanKind::Client {
@@ -67,6 +60,15 @@ impl Engine {
         }
     }
 
+    /// What has to be decided, or to end, before the exchange is, and for how many ns that is awaited at most.
+    fn awaits(&self, exchange: &Exchange) -> Option<(ExchangeId, Option<u64>)> {
+        if let Some(before) = self.undecided_before(exchange) {
+            return Some((before, exchange.awaits_exit.then_some(EXIT_AWAITED_NS)));
+        }
+        let parent = self.guess_awaits(exchange)?;
+        Some((parent.id, parent.end.is_none().then_some(GUESS_AWAITED_NS)))
+    }
+
     /// The exchange that has to be decided, or to end, first.
     fn undecided_before(&self, exchange: &Exchange) -> Option<ExchangeId> {
         let before = exchange.parent.ok().and_then(|(parent, _)| self.exchanges.get(parent));
@@ -75,14 +77,13 @@ impl Engine {
     }
 
     /// The request whose end will show whether the call is its own.
-    fn guess_awaits(&self, id: ExchangeId) -> Option<ExchangeId> {
-        let call = self.exchanges.get(id).filter(|call| call.is_guess)?;
-        let parent = call.parent.ok().and_then(|(parent, _)| self.exchanges.get(parent))?;
+    fn guess_awaits(&self, call: &Exchange) -> Option<&Exchange> {
+        let parent = call.parent.ok().filter(|_| call.is_guess).and_then(|(parent, _)| self.exchanges.get(parent))?;
         if parent.dependents.len() >= GUESSES_AWAITED_MAX {
             return None;
         }
         let is_open = parent.end.is_none_or(|end| self.now < end.saturating_add(SETTLE_NS));
-        (is_open && self.now < call.origin.at.saturating_add(GUESS_AWAITED_NS)).then_some(parent.id)
+        (is_open && self.now < call.origin.at.saturating_add(GUESS_AWAITED_NS)).then_some(parent)
     }
 
     /// A request waits for what it asks a database. What it was answered without may be work that nobody waits for.

@@ -40,12 +40,12 @@ const PG: Driver = Driver {
     reopens: true,
 };
 /// One connection, whose queue is not seen: in the turn of a response the next one's query is written, which is another's in 99 of 100
-/// turns. What nobody saw prepared is no habit: one call of six.
+/// turns. What nobody saw prepared is a habit as well.
 const PG_CLIENT: Driver = Driver {
     name: "pg-client",
     calls: series::postgres_prepared,
     prepared: Some(prepared),
-    without: |target| Without { at_first: LEARNT, alone: if target.seen_from_start { 0 } else { 20 }, together: 100 },
+    without: |_| Without { at_first: LEARNT, alone: 0, together: 100 },
     reopens: false,
     ..PG
 };
@@ -59,12 +59,12 @@ const MYSQL2: Driver = Driver {
     reopens: false,
     ..PG
 };
-/// What nobody saw prepared is no habit: one call of six, and of eight requests all that follow it.
+/// What nobody saw prepared is a habit of each connection; of eight requests that use others as well, habit tells nothing.
 const MYSQL2_EXECUTE: Driver = Driver {
     name: "mysql2-execute",
     calls: mysql2_execute,
     prepared: Some(prepared_by_mysql),
-    without: |target| known_pool(target, 70, 20, 100),
+    without: |target| known_pool(target, 70, 0, 100),
     ..MYSQL2
 };
 /// One connection, on which one read has the replies to several requests: of eight, some of the first commands are known to be whose they

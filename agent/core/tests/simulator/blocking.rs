@@ -4,7 +4,7 @@ use crate::clock::Bell;
 use crate::kernel::Who;
 use crate::message::{self, Reader};
 use crate::network::Fd;
-use crate::plan::{Model, Step};
+use crate::plan::{Model, Protocol, Step};
 use crate::world::{STRANGER, World, port_of};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -125,7 +125,7 @@ impl App {
     async fn answer(self: Rc<Self>, runner: Runner, fd: Fd, id: usize) {
         let request = self.world.plan.requests[id].clone();
         Rc::clone(&self).take(runner, request.steps).await;
-        let response = message::response(request.body[1]);
+        let response = message::response(&self.world.plan, id);
         self.world.write(&|| self.on_thread(runner), fd, None, &response).await;
         Rc::clone(&self).take(runner, request.after).await;
     }
@@ -160,7 +160,7 @@ impl App {
 
     /// A request that was read already goes back to the front of its stream.
     fn put_read(&self, fd: Fd, request: usize, mut reader: Reader) {
-        reader.push_front(&message::request(request, &self.world.plan.requests[request]));
+        reader.push_front(&message::request(&self.world.plan, request));
         self.queue.borrow_mut().push_back((0, fd, reader));
         self.queued.ring(&self.world.clock);
     }
@@ -335,14 +335,14 @@ impl App {
         }
         let request = &self.world.plan.requests[id];
         let conn = self.connection(runner, request.service).await;
-        let handing = self.model == (Model::Goroutines { handing: true });
+        let handing = conn.reader != 0;
         let (mut writer, mut reader) = (runner, runner);
         if handing {
             let who = self.on_thread(runner);
             self.world.with_socket(conn.fd, |kernel, socket| kernel.go_round_trip(who, socket));
             (writer.who.task, reader.who.task) = (conn.writer, conn.reader);
         }
-        let bytes = message::request(id, request);
+        let bytes = message::request(&self.world.plan, id);
         self.world.write(&|| self.on_thread(writer), conn.fd, Some(id), &bytes).await;
         let answered = self.read_response(reader, conn.fd).await;
         self.release(runner, conn, request.service, answered);
@@ -387,7 +387,8 @@ impl App {
     }
 
     async fn dial(&self, runner: Runner, to: usize) -> Conn {
-        let handing = self.model == (Model::Goroutines { handing: true });
+        let is_http = self.world.plan.services[to].protocol == Protocol::Http;
+        let handing = is_http && self.model == (Model::Goroutines { handing: true });
         let dialer = if handing { self.child_of(runner) } else { runner };
         let fd = self.world.connect(self.on_thread(dialer), Some(self.index), to);
         self.world.connected(fd).await;
@@ -447,7 +448,7 @@ async fn ask(world: &World, requests: &[usize]) {
     let mut bytes = Vec::new();
     for id in requests {
         world.network.borrow_mut().note(fd, *id, bytes.len());
-        bytes.extend(message::request(*id, &world.plan.requests[*id]));
+        bytes.extend(message::request(&world.plan, *id));
     }
     world.write(&|| STRANGER, fd, None, &bytes).await;
     let (mut reader, mut answers) = (Reader::default(), 0);

@@ -8,7 +8,7 @@ use crate::events::{Event, Events, Slot};
 use crate::kernel::Who;
 use crate::message::{self, Reader};
 use crate::network::Fd;
-use crate::plan::{Model, Step};
+use crate::plan::{Model, Protocol, Step};
 use crate::world::{World, port_of};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -27,7 +27,8 @@ struct Loop {
     /// Something that a handler may wait for has happened.
     progress: Cell<u64>,
     conns: RefCell<HashMap<Fd, Conn>>,
-    pools: Vec<Pool>,
+    /// To each service: that of exclusive connections, and that of the one that all share.
+    pools: Vec<[Pool; 2]>,
     /// The context that connections of the listener share in uvloop.
     listener_context: u64,
     free_workers: RefCell<Vec<Who>>,
@@ -52,9 +53,18 @@ enum Use {
     /// Requests for the task of this connection, if it has one.
     Server(Option<Rc<Inbox>>),
     Client {
-        to: usize,
+        to: Destination,
+        /// It is given back by who asks.
+        is_held: bool,
         response: Option<Slot<bool>>,
     },
+}
+
+/// Where a connection leads, and for whom it is.
+#[derive(Clone, Copy)]
+struct Destination {
+    service: usize,
+    is_shared: bool,
 }
 
 /// Requests that wait for a task, and the context of the task while it waits for one.
@@ -86,7 +96,7 @@ pub(crate) fn start(world: &Rc<World>, index: usize) {
         handlers: RefCell::default(),
         progress: Cell::new(0),
         conns: RefCell::default(),
-        pools: world.plan.services.iter().map(|_| Pool::default()).collect(),
+        pools: world.plan.services.iter().map(|_| Default::default()).collect(),
         listener_context: world.new_task(),
         free_workers: RefCell::default(),
     });
@@ -290,7 +300,7 @@ impl Loop {
     async fn answer(self: &Rc<Self>, task: u64, fd: Fd, id: usize) {
         let request = self.world.plan.requests[id].clone();
         self.take(task, request.steps).await;
-        self.world.write_now(self.who(task), fd, None, &message::response(request.body[1]));
+        self.world.write_now(self.who(task), fd, None, &message::response(&self.world.plan, id));
         if self.tasks.is_some_and(|t| t.per_connection) {
             // The task goes on to the next request: what is still to do is another's.
             let (this, made) = (Rc::clone(self), self.copy_of(task));
@@ -302,9 +312,12 @@ impl Loop {
     // === what a request does ===
 
     async fn take(self: &Rc<Self>, task: u64, steps: Vec<Step>) {
+        let mut held = None;
         for step in steps {
+            let before = held.take_if(|_| self.may_hold_during(&step));
+            self.give_back(held.take());
             match step {
-                Step::Call(request) => self.call(task, request).await,
+                Step::Call(request) => held = self.call_holding(task, request).await,
                 Step::Together(requests) => {
                     let all: Vec<_> = requests.into_iter().map(|request| self.elsewhere(task, request)).collect();
                     for one in all {
@@ -315,6 +328,17 @@ impl Loop {
                 Step::Offload(requests) => self.offload(task, requests).await,
                 Step::Sleep(ns) => self.sleep(ns).await,
             }
+            self.give_back(before);
+        }
+        self.give_back(held);
+    }
+
+    /// Nothing in it waits for a connection of the same pool.
+    fn may_hold_during(&self, step: &Step) -> bool {
+        match step {
+            Step::Call(request) => self.world.plan.protocol(*request) == Protocol::Http,
+            Step::Sleep(_) => true,
+            Step::Together(_) | Step::Background(_) | Step::Offload(_) => false,
         }
     }
 
@@ -376,23 +400,46 @@ impl Loop {
     // === calls ===
 
     async fn call(self: &Rc<Self>, task: u64, id: usize) {
-        let request = self.world.plan.requests[id].clone();
-        let to = request.service;
-        let Some((fd, waited)) = self.connection(task, to).await else { return };
-        let response = Slot::default();
+        let held = self.call_holding(task, id).await;
+        self.give_back(held);
+    }
+
+    /// Returns the connection if the caller has it still, to give it back when it likes.
+    async fn call_holding(self: &Rc<Self>, task: u64, id: usize) -> Option<(Fd, Destination)> {
+        let plan = &self.world.plan;
+        let is_database = plan.protocol(id) == Protocol::Postgres;
+        let percent = |percent: u64| is_database && self.world.clock.random(|r| r.percent(percent));
+        let service = &plan.services[self.index];
+        let to = Destination { service: plan.requests[id].service, is_shared: percent(service.shared_percent) };
+        let holds = !to.is_shared && percent(service.held_percent);
+        let (fd, waited) = self.connection(task, to).await?;
+        let answer = Slot::default();
         match self.conns.borrow_mut().get_mut(&fd) {
-            Some(Conn { use_: Use::Client { response: awaited, .. }, .. }) => *awaited = Some(Rc::clone(&response)),
-            _ => return,
+            Some(Conn { use_: Use::Client { response, is_held, .. }, .. }) => {
+                (*response, *is_held) = (Some(Rc::clone(&answer)), holds);
+            }
+            _ => return None,
         }
-        // Whoever waited in the queue of Node's agent was asked for before.
+        // Whoever waited in the queue of Node's agent was asked for before, and PostgreSQL's clients call them in the answer itself.
         self.world.kernel(|kernel| kernel.asked_now = !waited);
-        self.world.write_now(self.who(task), fd, Some(id), &message::request(id, &request));
-        wait(&response).await;
+        self.world.write_now(self.who(task), fd, Some(id), &message::request(plan, id));
+        wait(&answer).await;
+        holds.then_some((fd, to))
+    }
+
+    fn give_back(&self, held: Option<(Fd, Destination)>) {
+        if let Some((fd, to)) = held.filter(|(fd, _)| self.conns.borrow().contains_key(fd)) {
+            self.release(fd, to, false);
+        }
+    }
+
+    fn pool(&self, to: Destination) -> &Pool {
+        &self.pools[to.service][usize::from(to.is_shared)]
     }
 
     /// A connection of the pool, for whoever asks first, and whether one had to wait for it. `None`: it was closed meanwhile.
-    async fn connection(self: &Rc<Self>, task: u64, to: usize) -> Option<(Fd, bool)> {
-        let (pool, limit) = (&self.pools[to], self.world.plan.services[self.index].limit);
+    async fn connection(self: &Rc<Self>, task: u64, to: Destination) -> Option<(Fd, bool)> {
+        let (pool, limit) = (self.pool(to), if to.is_shared { 1 } else { self.world.plan.services[self.index].limit });
         if let Some(fd) = pool.idle.borrow_mut().pop() {
             return Some((fd, false));
         }
@@ -408,8 +455,8 @@ impl Loop {
         }
     }
 
-    async fn connect(self: &Rc<Self>, task: u64, to: usize) -> Fd {
-        let fd = self.world.connect(self.who(task), Some(self.index), to);
+    async fn connect(self: &Rc<Self>, task: u64, to: Destination) -> Fd {
+        let fd = self.world.connect(self.who(task), Some(self.index), to.service);
         let context = self.copy_of(task);
         let (this, made) = (Rc::clone(self), Slot::default());
         let told = Rc::clone(&made);
@@ -418,17 +465,18 @@ impl Loop {
             this.events.push(Event::Connected(told), &this.world.clock);
         });
         wait(&made).await;
-        let conn = Conn { context, reader: Reader::default(), use_: Use::Client { to, response: None } };
+        let conn =
+            Conn { context, reader: Reader::default(), use_: Use::Client { to, is_held: false, response: None } };
         self.conns.borrow_mut().insert(fd, conn);
         self.world.network.borrow_mut().watch(fd, &self.events, &self.world.clock);
         fd
     }
 
     fn client_readable(self: &Rc<Self>, fd: Fd, is_end: bool) {
-        let (to, response) = match self.conns.borrow_mut().get_mut(&fd) {
-            Some(Conn { reader, use_: Use::Client { to, response }, .. }) => {
+        let (to, is_held, response) = match self.conns.borrow_mut().get_mut(&fd) {
+            Some(Conn { reader, use_: Use::Client { to, is_held, response }, .. }) => {
                 let complete = reader.next().is_some();
-                (*to, if complete || is_end { response.take() } else { None })
+                (*to, *is_held, if complete || is_end { response.take() } else { None })
             }
             _ => return,
         };
@@ -438,6 +486,9 @@ impl Loop {
             self.drop_connection(fd, to, response.is_none());
         }
         let Some(response) = response else { return };
+        if is_held && !closes {
+            return self.resolve(&response, true);
+        }
         // Whoever waits for a connection may go on before the one who got the response.
         if self.world.clock.random(|r| r.percent(50)) {
             self.release(fd, to, closes);
@@ -455,18 +506,19 @@ impl Loop {
     }
 
     /// `idle`: nobody awaited anything on it.
-    fn drop_connection(&self, fd: Fd, to: usize, idle: bool) {
+    fn drop_connection(&self, fd: Fd, to: Destination, idle: bool) {
         self.conns.borrow_mut().remove(&fd);
         self.world.close(self.thread, fd);
         if idle {
-            self.pools[to].idle.borrow_mut().retain(|known| *known != fd);
-            self.pools[to].open.set(self.pools[to].open.get() - 1);
+            let pool = self.pool(to);
+            pool.idle.borrow_mut().retain(|known| *known != fd);
+            pool.open.set(pool.open.get() - 1);
         }
     }
 
     /// The connection is free again, or its place is.
-    fn release(&self, fd: Fd, to: usize, closed: bool) {
-        let pool = &self.pools[to];
+    fn release(&self, fd: Fd, to: Destination, closed: bool) {
+        let pool = self.pool(to);
         let waiter = pool.waiters.borrow_mut().pop_front();
         match (waiter, closed) {
             (Some(waiter), false) => self.resolve(&waiter, Some(fd)),
@@ -482,10 +534,10 @@ impl Loop {
 
     /// A call by a thread of the executor, on a connection of its own.
     async fn call_blocking(&self, worker: Who, id: usize) {
-        let request = &self.world.plan.requests[id];
-        let fd = self.world.connect(worker, Some(self.index), request.service);
+        let to = self.world.plan.requests[id].service;
+        let fd = self.world.connect(worker, Some(self.index), to);
         self.world.connected(fd).await;
-        let bytes = message::request(id, request);
+        let bytes = message::request(&self.world.plan, id);
         self.world.write(&|| worker, fd, Some(id), &bytes).await;
         let mut reader = Reader::default();
         loop {

@@ -91,7 +91,8 @@ fn number(span: &Span) -> Option<usize> {
         Some(Value::String(text)) => Some(text.as_ref()),
         _ => None,
     };
-    message::number_of(text("url.path").or(text("url.full"))?)
+    let column = text("db.query.text").and_then(|text| text.split(' ').nth(1));
+    message::number_of(text("url.path").or(text("url.full")).or(column)?)
 }
 
 fn name(span: &Span) -> String {

@@ -1,10 +1,26 @@
-//! The bytes that services say to one another: HTTP/1.1, what is asked for and the request's number in its path.
+//! The bytes that services say to one another: HTTP/1.1, what is asked for and the request's number in its path; and PostgreSQL's
+//! simple queries, of the column that has this number in what is asked for.
 
-use crate::plan::Request;
+use crate::plan::{Plan, Protocol, Request};
 use crate::random::Random;
 
-pub(crate) fn request(id: usize, request: &Request) -> Vec<u8> {
-    let Request { route, body: [body, _], .. } = *request;
+pub(crate) fn request(plan: &Plan, id: usize) -> Vec<u8> {
+    let Request { route, body: [body, _], .. } = plan.requests[id];
+    match plan.protocol(id) {
+        Protocol::Http => http_request(id, route, body),
+        Protocol::Postgres => typed(b'Q', format!("SELECT r{id} FROM {route} -- {}\0", "q".repeat(body)).as_bytes()),
+    }
+}
+
+pub(crate) fn response(plan: &Plan, id: usize) -> Vec<u8> {
+    let body = plan.requests[id].body[1];
+    match plan.protocol(id) {
+        Protocol::Http => http_response(body),
+        Protocol::Postgres => rows(body),
+    }
+}
+
+fn http_request(id: usize, route: char, body: usize) -> Vec<u8> {
     let mut bytes = match body {
         0 => format!("GET /{route}/r{id} HTTP/1.1\r\nHost: shop\r\n\r\n"),
         _ => format!("POST /{route}/r{id} HTTP/1.1\r\nHost: shop\r\nContent-Length: {body}\r\n\r\n"),
@@ -14,10 +30,24 @@ pub(crate) fn request(id: usize, request: &Request) -> Vec<u8> {
     bytes
 }
 
-pub(crate) fn response(body: usize) -> Vec<u8> {
+fn http_response(body: usize) -> Vec<u8> {
     let mut bytes = format!("HTTP/1.1 200 OK\r\nContent-Length: {body}\r\n\r\n").into_bytes();
     bytes.resize(bytes.len() + body, b'a');
     bytes
+}
+
+/// One row of one column, of so many bytes.
+fn rows(body: usize) -> Vec<u8> {
+    let column = [b"\0\x01r\0".as_slice(), &[0; 18]].concat();
+    let row = [b"\0\x01".as_slice(), &(body as u32).to_be_bytes(), &vec![b'a'; body]].concat();
+    [typed(b'T', &column), typed(b'D', &row), typed(b'C', b"SELECT 1\0"), typed(READY, b"I")].concat()
+}
+
+/// Ends what PostgreSQL answers.
+const READY: u8 = b'Z';
+
+fn typed(kind: u8, body: &[u8]) -> Vec<u8> {
+    [[kind].as_slice(), &(4 + body.len() as u32).to_be_bytes(), body].concat()
 }
 
 /// Messages of one direction of a connection, as they come.
@@ -38,8 +68,31 @@ impl Reader {
         self.0.is_empty()
     }
 
-    /// The next message that is complete: its first line.
+    /// The next message that is complete: its first line, or the first of PostgreSQL's.
     pub(crate) fn next(&mut self) -> Option<String> {
+        match self.0.first()? {
+            b'G' | b'P' | b'H' => self.next_http(),
+            _ => self.next_postgres(),
+        }
+    }
+
+    fn next_postgres(&mut self) -> Option<String> {
+        let (mut end, mut first) = (0, None);
+        loop {
+            let &[kind, a, b, c, d] = self.0.get(end..end + 5)? else { return None };
+            let body = self.0.get(end + 5..end + 1 + u32::from_be_bytes([a, b, c, d]) as usize)?;
+            end += 5 + body.len();
+            let text = String::from_utf8_lossy(body).into_owned();
+            let text = first.get_or_insert(text);
+            if matches!(kind, b'Q' | READY) {
+                let text = std::mem::take(text);
+                self.0.drain(..end);
+                return Some(text);
+            }
+        }
+    }
+
+    fn next_http(&mut self) -> Option<String> {
         const END: &[u8] = b"\r\n\r\n";
         let head = self.0.windows(END.len()).position(|w| w == END)? + END.len();
         let text = String::from_utf8(self.0[..head].to_vec()).expect("heads are text");
@@ -59,9 +112,9 @@ impl Reader {
     }
 }
 
-/// The number of the request with this path or URL.
+/// The number of the request with this path or URL, or of this column.
 pub(crate) fn number_of(path: &str) -> Option<usize> {
-    path.rsplit_once("/r")?.1.parse().ok()
+    path.rsplit('/').next()?.strip_prefix('r')?.parse().ok()
 }
 
 /// Two to four pieces.

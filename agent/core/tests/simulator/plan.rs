@@ -37,9 +37,18 @@ impl Model {
     }
 }
 
+/// What a service is spoken to in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http,
+    /// Queries without parameters.
+    Postgres,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Service {
     pub(crate) model: Model,
+    pub(crate) protocol: Protocol,
     pub(crate) tls: bool,
     /// Connections to each other service, and workers, at most.
     pub(crate) limit: usize,
@@ -47,6 +56,10 @@ pub(crate) struct Service {
     pub(crate) close_percent: u64,
     /// What is done elsewhere is done on a thread of its own, where there are threads.
     pub(crate) makes_threads: bool,
+    /// An event loop's calls to a database: by one connection that all share, whose client has a queue: percent.
+    pub(crate) shared_percent: u64,
+    /// The same: by a connection that is given back later than its answer comes: percent.
+    pub(crate) held_percent: u64,
     /// Requests that it makes because time passed.
     pub(crate) heartbeats: Vec<usize>,
 }
@@ -129,6 +142,7 @@ impl Plan {
             services.iter_mut().for_each(|s| s.model = model);
         }
         services.push(Service { model: Model::Foreign, ..Service::new(r, is_calm) });
+        add_database(&mut services, &mut Random::new(seed ^ 0xdb));
         let mut plan = Self {
             seed,
             services,
@@ -241,10 +255,28 @@ impl Plan {
         }
     }
 
+    /// What the service that is asked is spoken to in.
+    pub(crate) fn protocol(&self, request: usize) -> Protocol {
+        self.services[self.requests[request].service].protocol
+    }
+
     /// Nothing is lost, nothing comes before the agent and no answer without a request: every parent can be known.
     pub(crate) fn is_calm(&self) -> bool {
         let pipelines = self.clients.iter().any(|c| c.pipeline_percent > 0);
         self.attach_at == [0] && self.kill.is_none() && !pipelines
+    }
+}
+
+/// The last service may be one.
+fn add_database(services: &mut [Service], r: &mut Random) {
+    if !r.percent(40) {
+        return;
+    }
+    if let Some(last) = services.last_mut() {
+        (last.protocol, last.tls) = (Protocol::Postgres, false);
+    }
+    for service in services {
+        (service.shared_percent, service.held_percent) = (r.pick(&[0, 0, 50, 100]), r.pick(&[0, 60]));
     }
 }
 
@@ -263,10 +295,13 @@ impl Service {
         let close_percent = if is_calm { 0 } else { r.pick(&[0, 0, 20, 100]) };
         Self {
             model,
+            protocol: Protocol::Http,
             tls: r.percent(20),
             limit: r.pick(&[1, 2, 4, 100]),
             close_percent,
             makes_threads: r.percent(30),
+            shared_percent: 0,
+            held_percent: 0,
             heartbeats: Vec::new(),
         }
     }

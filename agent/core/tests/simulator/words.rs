@@ -88,14 +88,15 @@ fn word<T: PartialEq>(words: &[(&'static str, T)], value: T) -> &'static str {
     words.iter().find(|(_, known)| *known == value).expect("a word for it").0
 }
 
-/// With CR and LF escaped, and long runs of one byte as `\*300q`.
+/// With what is not printed escaped, and long runs of one byte as `\*300q`.
 fn quote(bytes: &[u8]) -> String {
     const RUN_MIN: usize = 16;
     let text = |run: &[u8]| match run {
         [byte, ..] if run.len() >= RUN_MIN => format!("\\*{}{}", run.len(), byte.escape_ascii()),
         run => run.escape_ascii().to_string(),
     };
-    format!("\"{}\"", bytes.chunk_by(|a, b| a == b).map(text).collect::<String>())
+    let text = bytes.chunk_by(|a, b| a == b).map(text).collect::<String>();
+    format!("\"{}\"", text.replace("\\\"", "\\x22"))
 }
 
 // === reading ===
@@ -199,22 +200,33 @@ impl<'a> Words<'a> {
 /// What [`quote`] made.
 fn unescape(text: &str) -> Vec<u8> {
     let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
-    while let [first, more @ ..] = rest {
-        let (times, byte, left) = match (first, more) {
-            (b'\\', [b'r', left @ ..]) => (1, b'\r', left),
-            (b'\\', [b'n', left @ ..]) => (1, b'\n', left),
-            (b'\\', [b'*', run @ ..]) => {
+    while !rest.is_empty() {
+        let times = match rest {
+            [b'\\', b'*', run @ ..] => {
                 let digits = run.iter().take_while(|byte| byte.is_ascii_digit()).count();
-                let times = run[..digits].iter().fold(0, |n, digit| 10 * n + usize::from(digit - b'0'));
-                (times, run[digits], &run[digits + 1..])
+                rest = &run[digits..];
+                run[..digits].iter().fold(0, |n, digit| 10 * n + usize::from(digit - b'0'))
             }
-            (b'\\', other) => panic!("messages hold no {:?}", other.first()),
-            (byte, left) => (1, *byte, left),
+            _ => 1,
         };
+        let (byte, left) = unescape_one(rest);
         bytes.resize(bytes.len() + times, byte);
         rest = left;
     }
     bytes
+}
+
+/// A byte as [`u8::escape_ascii`] writes it, and what is behind.
+fn unescape_one(text: &[u8]) -> (u8, &[u8]) {
+    let digit = |digit: u8| (digit as char).to_digit(16).expect("a digit") as u8;
+    match text {
+        [b'\\', b'x', high, low, left @ ..] => (16 * digit(*high) + digit(*low), left),
+        [b'\\', b'r', left @ ..] => (b'\r', left),
+        [b'\\', b'n', left @ ..] => (b'\n', left),
+        [b'\\', b't', left @ ..] => (b'\t', left),
+        [b'\\', byte, left @ ..] | [byte, left @ ..] => (*byte, left),
+        [] => panic!("a run of nothing"),
+    }
 }
 
 #[test]

@@ -25,8 +25,10 @@ struct Way {
 const PAIR: Way = Way { name: "pair", calls: [2, 0] };
 const LATE: Way = Way { name: "late", calls: [1, 1] };
 const LATE_PAIR: Way = Way { name: "late-pair", calls: [2, 1] };
-const WAYS: [Way; 7] = [
+const TOGETHER: Way = Way { name: "together", calls: [3, 0] };
+const WAYS: [Way; 8] = [
     PAIR,
+    TOGETHER,
     Way { name: "before", calls: [1, 2] },
     Way { name: "after", calls: [1, 2] },
     Way { name: "timer", calls: [1, 2] },
@@ -226,6 +228,17 @@ fn in_all_ways(driver: Driver) -> Result<()> {
     })
 }
 
+/// A request that waits for an answer waits for a connection as well.
+fn two_at_once(driver: Driver) -> Result<()> {
+    watched(driver, false, |plan, service, driver| {
+        let requests = |count| requests(&[PAIR, TOGETHER], &[OWN], count);
+        plan.ask(service, driver, &[requests(20)], Duration::ZERO)?;
+        [2, 3, CLIENTS]
+            .iter()
+            .try_for_each(|clients| plan.ask(service, driver, &vec![requests(24); *clients], Duration::ZERO))
+    })
+}
+
 /// Requests teach what they make, each alone; then some go on behind their responses, with the same, while the next one waits.
 fn against_habit(driver: Driver, then: Way) -> Result<()> {
     watched(driver, false, |plan, service, driver| {
@@ -247,6 +260,12 @@ macro_rules! behind {
                 super::in_all_ways(DRIVER)
             }
 
+            #[test]
+            fn beside_what_waits_for_two_at_once() -> Result<()> {
+                needs_root!();
+                two_at_once(DRIVER)
+            }
+
             /// It takes the place of a call that requests make, and none waits for it.
             #[test]
             fn instead_of_what_requests_make() -> Result<()> {
@@ -266,6 +285,7 @@ macro_rules! behind {
 
 behind! {
     pg_pool = "pg", Postgres;
+    pg_connect = "pg-connect", Postgres;
     pg_shared_client = "pg-client", Postgres;
     pg_shared_client_beside_an_idle_pool = "pg-client-pool", Postgres;
     mysql2_pool = "mysql2", MariaDb;

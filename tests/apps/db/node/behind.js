@@ -44,6 +44,20 @@ const DRIVERS = {
     return DRIVERS['pg-client']();
   },
   pg: async () => postgres(await pgPool(2)),
+  /** By connections that are asked for and given back by hand. */
+  'pg-connect': async () => {
+    const pool = await pgPool(2);
+    return postgres({
+      async query(text) {
+        const client = await pool.connect();
+        try {
+          return await client.query(text);
+        } finally {
+          client.release();
+        }
+      },
+    });
+  },
   mysql2: async () => mariadb(await mysql.createPool({ ...places.mysql(), connectionLimit: 2 })),
   'mysql2-connection': async () => mariadb(await mysql.createConnection(places.mysql())),
   ioredis: async () => {
@@ -64,6 +78,12 @@ const DRIVERS = {
 
 /** How a request goes: `own` and `behind` ask, `answer` responds. */
 const WAYS = {
+  /** Two at once, one of which may have to wait for a connection, and then another. */
+  async together({ own, answer }) {
+    await Promise.all([own(1), own(2)]);
+    await own(3);
+    answer();
+  },
   /** Nothing goes on behind it. */
   async pair({ own, answer }) {
     await own(1);

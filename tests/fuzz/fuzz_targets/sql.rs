@@ -17,9 +17,11 @@ fuzz_target!(|input: &[u8]| {
     // A literal that was left would go now.
     let again = Statement::read(text.as_bytes(), dialect, TextPolicy::Sanitized, false);
     assert_eq!(again.text.as_deref().unwrap_or_default(), text);
+    // A text that was cut, be it in front of one name that did not fit, has lost more than literals.
+    let is_whole = String::from_utf8_lossy(sql).len() < ATTRIBUTE_BYTES_MAX / 2;
     // Of what is no SQL, a list that was shortened may have held words of the summary; that generated SQL's does not is a property test.
     let commas = |bytes: &[u8]| bytes.iter().filter(|b| **b == b',').count();
-    if text.len() < ATTRIBUTE_BYTES_MAX / 2 && commas(sql) == commas(text.as_bytes()) {
+    if is_whole && commas(sql) == commas(text.as_bytes()) {
         assert_eq!((again.summary, again.operation), (read.summary, read.operation));
     }
 });

@@ -1,5 +1,6 @@
 //! One rule at a time.
 
+use crate::limits::ATTRIBUTE_BYTES_MAX;
 use crate::sql::{Backslashes, Dialect, Statement, Syntax, TextPolicy};
 use std::string::String;
 
@@ -339,6 +340,16 @@ fn a_summary_holds_whole_words() {
     let long = "x".repeat(300);
     let sql = ["select a from s.", &long, " join t on true"].concat();
     assert_eq!(super::rules::read(&sql, Dialect::PostgreSql, false).summary, "SELECT");
+}
+
+/// What is behind it counts for the summary and the operation all the same.
+#[test]
+fn a_text_ends_in_front_of_a_name_that_does_not_fit() {
+    let long = "n".repeat(ATTRIBUTE_BYTES_MAX);
+    let sql = ["select 2 from t join \"", &long, "\" u on true; create table v"].concat();
+    let read = read(&sql, Dialect::PostgreSql, false);
+    assert_eq!(read.text.as_deref(), Some("select ? from t join"));
+    assert_eq!((read.summary.as_str(), read.operation), ("SELECT t", None));
 }
 
 #[test]

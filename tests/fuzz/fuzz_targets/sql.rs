@@ -14,11 +14,12 @@ fuzz_target!(|input: &[u8]| {
     assert!(text.len() <= ATTRIBUTE_BYTES_MAX && read.summary.len() <= SUMMARY_BYTES_MAX);
     let names = [&read.collection, &read.procedure];
     assert!(names.into_iter().flatten().all(|name| read.summary.contains(name.as_str())));
-    // A literal that was left would go now.
-    let again = Statement::read(text.as_bytes(), dialect, TextPolicy::Sanitized, false);
-    assert_eq!(again.text.as_deref().unwrap_or_default(), text);
     // A text that was cut, be it in front of one name that did not fit, has lost more than literals.
     let is_whole = String::from_utf8_lossy(sql).len() < ATTRIBUTE_BYTES_MAX / 2;
+    // A literal that was left would go now. What a list is may show behind the cut: then it is shortened now.
+    let again = Statement::read(text.as_bytes(), dialect, TextPolicy::Sanitized, false);
+    let shown = again.text.as_deref().unwrap_or_default();
+    assert!(shown == text || !is_whole && text.starts_with(shown), "{shown}\n{text}");
     // Of what is no SQL, a list that was shortened may have held words of the summary; that generated SQL's does not is a property test.
     let commas = |bytes: &[u8]| bytes.iter().filter(|b| **b == b',').count();
     if is_whole && commas(sql) == commas(text.as_bytes()) {

@@ -134,6 +134,11 @@ impl Exchange {
         self.end_is_open.or(self.end)
     }
 
+    /// It was in flight still at that time.
+    pub(crate) fn is_open(&self, at: u64) -> bool {
+        self.over().is_none_or(|end| end > at)
+    }
+
     /// See [`RequestHead::is_of_session`].
     pub(crate) fn is_of_session(&self) -> bool {
         self.request.as_deref().is_some_and(RequestHead::is_of_session)

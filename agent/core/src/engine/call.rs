@@ -231,7 +231,7 @@ impl Engine {
         match self.exchanges.get(id) {
             Some(e) if e.origin.tgid != origin.tgid => Carried::Unusable,
             Some(e) if by_thread && strangers.include(e.origin.at) => Carried::Unusable,
-            Some(e) if e.over().is_none_or(|end| end > origin.at) => {
+            Some(e) if e.is_open(origin.at) => {
                 let alone = self.threads.get(&e.origin.tid).is_some_and(|t| t.only() == Some(id));
                 Carried::Open { id, alone, by_reader: e.origin.tid == origin.tid, calls: e.open_calls }
             }
@@ -240,7 +240,7 @@ impl Engine {
     }
 
     fn carried_perhaps(&self, id: ExchangeId, origin: &Origin) -> Carried {
-        let is_open = |e: &&Exchange| e.origin.tgid == origin.tgid && e.over().is_none_or(|end| end > origin.at);
+        let is_open = |e: &&Exchange| e.origin.tgid == origin.tgid && e.is_open(origin.at);
         self.exchanges.get(id).filter(is_open).map_or(Carried::Unusable, |_| Carried::Perhaps { id })
     }
 }

@@ -83,8 +83,7 @@ impl Engine {
         let waiting = link.pairing.unanswered.iter().rev().skip(1).flatten().next();
         let waiting = waiting.and_then(|id| self.exchanges.get(*id));
         if waiting.is_some_and(|before| before.origin.cause != origin.cause) {
-            link.resumes = Resumes::Strangers;
-            self.process(origin.tgid).into_iter().for_each(|process| process.resumes_strangers.begin());
+            self.resumes_strangers(connection);
         }
     }
 

@@ -23,17 +23,23 @@ impl Engine {
         let calls_known = self.processes.get(&tgid).is_some_and(|process| process.unsent.is_known());
         link.queue.is_known = calls_known && !joined;
         self.outputs.push_back(Output::Policy { connection, policy: Policy::streams(role) });
-        if role == Role::Client && link.resumes == Resumes::One {
-            link.resumes = Resumes::Strangers;
-            if let Some(process) = self.process(tgid) {
-                process.resumes_strangers.begin();
-            }
+        if role == Role::Client {
+            self.resumes_strangers(connection);
         }
         if joined {
             self.count(Counter::Http2Joined);
             // What is in flight was not seen.
             self.uncertain(connection, self.now);
         }
+    }
+
+    /// Many wait for answers on it, which the kernel side does not know yet.
+    pub(super) fn resumes_strangers(&mut self, connection: u64) {
+        let link = self.links.get_mut(&connection).filter(|link| link.resumes == Resumes::One);
+        let Some(link) = link else { return };
+        link.resumes = Resumes::Strangers;
+        let tgid = link.connection.tgid;
+        self.process(tgid).into_iter().for_each(|process| process.resumes_strangers.begin());
     }
 
     /// The kernel side knows it as well.

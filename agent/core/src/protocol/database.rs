@@ -75,11 +75,23 @@ fn first_key(command: &str) -> &str {
     key.get(..end).unwrap_or_default()
 }
 
-/// [`Statement::handle`] of what a session calls `name`. `epoch`: how often names may have been given anew unseen.
-pub(super) fn handle(name: impl Hash, epoch: u32) -> u64 {
-    let mut hasher = SipHasher13::new();
-    (name, epoch).hash(&mut hasher);
-    hasher.finish()
+/// Gives [`Statement::handle`]s of a session. Within: how often what was known became unknown, or names may have been given anew
+/// unseen.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Handles(u32);
+
+impl Handles {
+    /// Of what the session calls `name`.
+    pub(super) fn of(self, name: impl Hash) -> u64 {
+        let mut hasher = SipHasher13::new();
+        (name, self.0).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// From now on, a name may stand for another statement than it did.
+    pub(super) fn expire(&mut self) {
+        self.0 = self.0.wrapping_add(1);
+    }
 }
 
 /// What a database answered.

@@ -24,7 +24,7 @@ pub mod postgres;
 mod redis;
 mod registry;
 
-use database::handle;
+use database::Handles;
 pub use database::{DatabaseRequest, DatabaseResponse, DatabaseSystem, Reported};
 pub use registry::{Definition, PROTOCOLS, Parser, Sharing, Sides};
 

@@ -5,7 +5,7 @@ use super::mode::Mode;
 use super::namespace::Change;
 use super::wire::capability;
 use crate::limits::{STATEMENTS_BYTES_MAX, STATEMENTS_MAX};
-use crate::protocol::{DatabaseSystem, handle};
+use crate::protocol::{DatabaseSystem, Handles};
 use crate::sql::Statement;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
@@ -23,8 +23,7 @@ pub(super) struct Session {
     /// By number.
     statements: BTreeMap<u32, Prepared>,
     statement_bytes: usize,
-    /// How often numbers that were known became unknown, or may have been given anew.
-    epoch: u32,
+    handles: Handles,
     /// What the number [`LAST_PREPARED`] stands for.
     pub(super) last_prepared: Option<Prepared>,
     /// Both ends go on with something else: compressed packets, TLS, or a stream of events.
@@ -70,7 +69,7 @@ impl Default for Session {
             mode: Mode::default(),
             statements: BTreeMap::new(),
             statement_bytes: 0,
-            epoch: 0,
+            handles: Handles::default(),
             last_prepared: None,
             is_opaque: false,
             is_tls: false,
@@ -111,7 +110,7 @@ impl Session {
         while self.statements.len() > STATEMENTS_MAX || self.statement_bytes > STATEMENTS_BYTES_MAX {
             let Some((_, oldest)) = self.statements.pop_first() else { break };
             self.statement_bytes -= oldest.held_bytes();
-            self.epoch = self.epoch.wrapping_add(1);
+            self.handles.expire();
         }
     }
 
@@ -123,7 +122,7 @@ impl Session {
 
     pub(super) fn statement(&self, number: u32) -> Prepared {
         let found = if number == LAST_PREPARED { self.last_prepared.as_ref() } else { self.statements.get(&number) };
-        let handle = (number != LAST_PREPARED).then(|| handle(number, self.epoch));
+        let handle = (number != LAST_PREPARED).then(|| self.handles.of(number));
         found.cloned().unwrap_or_else(|| Prepared::unseen(handle))
     }
 
@@ -131,7 +130,7 @@ impl Session {
         self.statements.clear();
         self.statement_bytes = 0;
         self.last_prepared = None;
-        self.epoch = self.epoch.wrapping_add(1);
+        self.handles.expire();
     }
 
     /// Requests were lost.

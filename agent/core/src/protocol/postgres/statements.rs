@@ -1,7 +1,7 @@
 //! Prepared statements and portals by name, as far as they were seen. A name never stands for a wrong text: rather for none.
 
 use crate::limits::{STATEMENTS_BYTES_MAX, STATEMENTS_MAX};
-use crate::protocol::handle;
+use crate::protocol::Handles;
 use crate::sql::Statement;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -30,8 +30,7 @@ pub(super) struct Statements {
     unnamed_portal: Option<Arc<Statement>>,
     portals: Vec<(Box<[u8]>, Arc<Statement>)>,
     unknown: Option<Arc<Statement>>,
-    /// How often names that were known became unknown, or may have been given anew.
-    epoch: u32,
+    handles: Handles,
 }
 
 #[derive(Debug)]
@@ -65,12 +64,8 @@ impl Statements {
     }
 
     pub(super) fn clear(&mut self) {
-        *self = Self { unknown: self.unknown.take(), epoch: self.epoch, ..Self::default() };
-        self.begin_epoch();
-    }
-
-    fn begin_epoch(&mut self) {
-        self.epoch = self.epoch.wrapping_add(1);
+        *self = Self { unknown: self.unknown.take(), handles: self.handles, ..Self::default() };
+        self.handles.expire();
     }
 
     pub(super) fn unknown(&mut self) -> Arc<Statement> {
@@ -81,7 +76,7 @@ impl Statements {
     fn unseen(&mut self, name: &[u8]) -> Arc<Statement> {
         match name {
             [] | TOO_LONG => self.unknown(),
-            _ => Arc::new(Statement::unknown(Some(handle(name, self.epoch)))),
+            _ => Arc::new(Statement::unknown(Some(self.handles.of(name)))),
         }
     }
 
@@ -112,7 +107,7 @@ impl Statements {
             let Some(parsed) = self.pop_unconfirmed() else { return };
             if lost {
                 self.remove(&parsed.name);
-                self.begin_epoch();
+                self.handles.expire();
             }
         }
     }
@@ -204,7 +199,7 @@ impl Statements {
         }
         self.known.clear();
         self.known_bytes = 0;
-        self.begin_epoch();
+        self.handles.expire();
     }
 
     fn pop_unconfirmed(&mut self) -> Option<Unconfirmed> {
@@ -221,7 +216,7 @@ impl Statements {
             let oldest = self.known.iter().min_by_key(|(_, known)| known.sequence).map(|(name, _)| name.clone());
             let Some(oldest) = oldest else { return };
             self.remove(&oldest);
-            self.begin_epoch();
+            self.handles.expire();
         }
     }
 

@@ -106,9 +106,12 @@ impl Driver {
         panic!("a close is not the end");
     }
 
+    /// Only what waits for its request can be told that it will not come.
     pub fn assume_request(&mut self) {
-        self.parser.assume_request();
-        self.run(Side::Response);
+        if self.response.awaits_request {
+            self.parser.assume_request();
+            self.run(Side::Response);
+        }
     }
 
     pub fn awaits_request(&self) -> bool {

@@ -207,7 +207,7 @@ impl Backend {
         *rest = &rest[skipped..];
         let (kind, left) = (*kind, core::mem::take(skip));
         if left > 0 {
-            self.in_call = false;
+            (self.in_call, self.is_draining) = (false, false);
             return Some(Step::Skip(left as u64));
         }
         let body = core::mem::take(&mut self.body);

@@ -13,17 +13,25 @@ pub(crate) struct Args {
     /// How long each target runs.
     #[arg(long, default_value_t = 600)]
     seconds: u32,
-    /// Chooses the same inputs each time, as far as the code and the time allow.
+    /// The same inputs each time, as far as the time allows, for the same code.
     #[arg(long)]
     seed: Option<u32>,
+    /// No more inputs than that for each target.
+    #[arg(long)]
+    runs: Option<u32>,
     /// Targets to run; all of them where none is named.
     targets: Vec<String>,
 }
 
 impl Args {
-    /// All targets.
-    pub(crate) fn all(seconds: u32, seed: Option<u32>) -> Self {
-        Self { seconds, seed, targets: Vec::new() }
+    /// All targets, shortly.
+    pub(crate) fn briefly() -> Self {
+        Self { seconds: 20, seed: None, runs: None, targets: Vec::new() }
+    }
+
+    /// All targets; the same inputs on each machine that is not too slow for them.
+    pub(crate) fn same_each_time() -> Self {
+        Self { seconds: 180, seed: Some(1), runs: Some(1_000_000), targets: Vec::new() }
     }
 }
 
@@ -95,10 +103,12 @@ fn cargo() -> Command {
 }
 
 /// Coverage instrumentation is a compiler pass that stable has as well, behind a flag. No sanitizer: the code under
-/// test forbids unsafe, and runs several times as fast without.
+/// test forbids unsafe, and runs several times as fast without. No part of memory lies in another place each time: hashes
+/// depend on that, and what a target does with an input on hashes.
 fn cargo_fuzz(command: &str) -> Command {
-    let mut fuzz = cargo();
-    fuzz.args(["fuzz", command, "--fuzz-dir", ".", "--sanitizer", "none"]).env("RUSTC_BOOTSTRAP", "1");
+    let mut fuzz = Command::new("setarch");
+    fuzz.args(["--addr-no-randomize", "cargo", "fuzz", command, "--fuzz-dir", ".", "--sanitizer", "none"]);
+    fuzz.current_dir(folder()).env("RUSTC_BOOTSTRAP", "1");
     fuzz
 }
 
@@ -126,17 +136,23 @@ fn run_all(targets: &[String], args: &Args) -> Result<Vec<String>> {
     Ok(findings)
 }
 
+/// In front of the path of an input that is a finding. Whoever reads of it elsewhere has no files: its bytes are printed as well.
+const WRITTEN: &str = "Test unit written to ";
+
 impl Running {
     fn start(target: &str, args: &Args) -> Result<Self> {
-        let corpus = folder().join("corpus").join(target);
-        fs::create_dir_all(&corpus)?;
+        let corpus = corpus(target, args.seed)?;
         let log = folder().join("corpus").join(format!("{target}.log"));
         let (binary, protocol) = binary(target)?;
         let mut fuzz = cargo_fuzz("run");
         fuzz.envs(protocol.map(|protocol| (PROTOCOL, protocol)));
-        fuzz.arg(binary).arg(&corpus).arg(folder().join("seeds").join(target)).arg("--");
+        fuzz.arg(binary).arg(&corpus).arg("--");
+        fuzz.arg(format!("-seed_inputs=@{}", seeds(target)?.display()));
         fuzz.arg(format!("-max_total_time={}", args.seconds));
+        // What was written to the corpus is known, and not to be read again in whatever order the folder has it.
+        fuzz.arg("-reload=0");
         fuzz.args(args.seed.map(|seed| format!("-seed={seed}")));
+        fuzz.args(args.runs.map(|runs| format!("-runs={runs}")));
         fuzz.arg(format!("-timeout={INPUT_SECONDS_MAX}")).arg(format!("-max_len={INPUT_BYTES_MAX}"));
         fuzz.args(["-print_final_stats=1"]);
         let output = File::create(&log)?;
@@ -156,10 +172,40 @@ impl Running {
     /// The panic, or what else libFuzzer says, and where the whole log is.
     fn finding(&self) -> Result<String> {
         let text = String::from_utf8_lossy(&fs::read(&self.log)?).into_owned();
-        let told = ["panicked at", "ERROR:", "Test unit written to"];
+        let told = ["panicked at", "ERROR:", WRITTEN];
         let lines: Vec<_> = text.lines().filter(|line| told.iter().any(|part| line.contains(part))).collect();
-        Ok(format!("{}: {}\n    whole log: {}", self.target, lines.join("\n    "), self.log.display()))
+        let input = text.lines().find_map(|line| Some(line.split_once(WRITTEN)?.1.trim()));
+        let input = input.map(|path| fs::read(folder().join(path))).transpose()?.unwrap_or_default();
+        let hex: String = input.iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(format!(
+            "{}: {}\n    whole log: {}\n    input: {hex}",
+            self.target,
+            lines.join("\n    "),
+            self.log.display()
+        ))
     }
+}
+
+/// What a target found in earlier runs, to go on from; nothing where `seed` chooses what is done.
+fn corpus(target: &str, seed: Option<u32>) -> Result<PathBuf> {
+    let name = seed.map_or_else(|| target.to_owned(), |seed| format!("{target}-{seed}"));
+    let corpus = folder().join("corpus").join(name);
+    if seed.is_some() && corpus.exists() {
+        fs::remove_dir_all(&corpus)?;
+    }
+    fs::create_dir_all(&corpus)?;
+    Ok(corpus)
+}
+
+/// The file that lists the target's seeds, in an order that does not depend on the file system.
+fn seeds(target: &str) -> Result<PathBuf> {
+    let folder = folder().join("seeds");
+    let files = fs::read_dir(folder.join(target))?.collect::<Result<Vec<_>, _>>()?;
+    let mut names: Vec<_> = files.iter().map(|file| format!("seeds/{target}/{}", file.file_name().display())).collect();
+    names.sort();
+    let list = folder.join(format!("{target}.list"));
+    fs::write(&list, names.join(","))?;
+    Ok(list)
 }
 
 fn executions(log: &Path) -> Result<u64> {

@@ -31,7 +31,7 @@ enum Section {
     Unit,
     /// Seeded worlds with faults: 2,000, or 10,000 where CI is set.
     Simulate,
-    /// Each fuzz target, shortly; 2 minutes from the same start where CI is set.
+    /// Each fuzz target, shortly; a million inputs, the same each time, where CI is set.
     Fuzz,
     /// Real services, the real agent, a real receiver.
     E2e,
@@ -76,7 +76,7 @@ impl Section {
                 run(with_object(&mut tests, object.as_deref()))
             }
             Self::Simulate => simulate::simulate(&simulate::Args { seeds: simulated_seeds(), from: 0 }),
-            Self::Fuzz => fuzz::fuzz(&fuzz::Args::all(fuzz_seconds(), seed())),
+            Self::Fuzz => fuzz::fuzz(&if is_ci() { fuzz::Args::same_each_time() } else { fuzz::Args::briefly() }),
             Self::E2e => e2e(object.as_deref()),
         }
     }
@@ -102,10 +102,6 @@ fn seed() -> Option<u32> {
 
 fn simulated_seeds() -> u64 {
     if is_ci() { 10_000 } else { 2_000 }
-}
-
-fn fuzz_seconds() -> u32 {
-    if is_ci() { 120 } else { 20 }
 }
 
 /// The agent as it is released, alone on its services: one test at a time.

@@ -19,6 +19,7 @@ use crate::limits::{
     CONNECTION_IDLE_NS, CONNECTION_SILENT_NS, CONNECTIONS_MAX, INSIDE_TLS_MAX, PENDING_BYTES_MAX, PROCESSES_MAX,
     SETTLE_NS, TABLES_BYTES_MAX, TLS_UNREAD_NS,
 };
+use crate::map::HashMap;
 use crate::pool::Pools;
 use crate::protocol::ProtocolConfig;
 use crate::routine::Routines;
@@ -30,7 +31,6 @@ use alloc::vec::Vec;
 use autospan_abi::{Policy, Trail};
 use call::Behind;
 use core::cmp::Reverse;
-use hashbrown::HashMap;
 
 /// What the operator asked for.
 #[derive(Clone, Debug, Default)]
@@ -166,15 +166,15 @@ impl Engine {
             epoch_unix_ns: 0,
             now: 0,
             partial: Vec::new(),
-            links: HashMap::new(),
+            links: HashMap::default(),
             pending_bytes: 0,
             table_bytes: 0,
             sweep: VecDeque::new(),
             unix_links: BTreeSet::new(),
-            inside_tls: HashMap::new(),
-            processes: HashMap::new(),
-            threads: HashMap::new(),
-            spawned: HashMap::new(),
+            inside_tls: HashMap::default(),
+            processes: HashMap::default(),
+            threads: HashMap::default(),
+            spawned: HashMap::default(),
             exchanges: Exchanges::default(),
             joins: Joins::default(),
             pools: Pools::default(),

@@ -5,6 +5,7 @@ use crate::connection::{Address, Connection, Origin};
 use crate::event::Tls;
 use crate::join::Key;
 use crate::limits::{EXCHANGES_MAX, HELD_BYTES_MAX};
+use crate::map::HashMap;
 use crate::protocol::{MessageEnd, RequestHead, ResponseHead};
 use crate::span::{Parent, SpanId, SpanKind, TraceId};
 use alloc::boxed::Box;
@@ -13,7 +14,6 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use autospan_abi::Role;
-use hashbrown::HashMap;
 
 /// Tokens of a request's body that are remembered: the carrier of a thread is always its latest.
 const BODY_TOKENS_MAX: usize = 4;

@@ -7,11 +7,11 @@
 
 use crate::causality::ExchangeId;
 use crate::connection::{Address, Connection};
+use crate::map::HashMap;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use autospan_abi::Role;
 use core::net::IpAddr;
-use hashbrown::HashMap;
 
 /// What both ends of a request agree on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

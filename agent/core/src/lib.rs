@@ -25,6 +25,7 @@ mod ids;
 mod jobs;
 mod join;
 pub mod limits;
+mod map;
 mod pool;
 pub mod protocol;
 mod routine;

@@ -1,11 +1,11 @@
 //! Client connections that a process keeps open, by where they lead: whether one of them has had nothing to do for a while.
 
 use crate::connection::{Address, Connection};
+use crate::map::HashMap;
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use autospan_abi::Role;
 use core::net::IpAddr;
-use hashbrown::HashMap;
 
 /// A connection that is given back to its pool is taken by whoever waits for it within a turn of the event loop. One that
 /// lies there for so long is wanted by nobody.

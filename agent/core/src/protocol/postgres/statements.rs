@@ -1,13 +1,13 @@
 //! Prepared statements and portals by name, as far as they were seen. A name never stands for a wrong text: rather for none.
 
 use crate::limits::{STATEMENTS_BYTES_MAX, STATEMENTS_MAX};
+use crate::map::HashMap;
 use crate::protocol::Handles;
 use crate::sql::Statement;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use hashbrown::HashMap;
 
 /// A longer name is not remembered; the server cuts those of SQL to 63 bytes.
 pub(super) const NAME_BYTES_MAX: usize = 256;

@@ -57,7 +57,7 @@ pub trait Parser: Debug + Send {
     fn forget_requests(&mut self, n: usize);
 
     /// The request of the next response will not come: parse the response without it. Called only where `advance` said last
-    /// [`Step::AwaitRequest`] on the response side, whose bytes are offered again.
+    /// [`AwaitRequest`](super::Step::AwaitRequest) on the response side, whose bytes are offered again.
     fn assume_request(&mut self);
 
     /// A request begins that was not offered yet. `true`: an answer whose end was not captured is over with what was offered of

@@ -114,6 +114,8 @@ pub(crate) enum Signal {
     Recognised {
         role_corrected: bool,
     },
+    /// It was, behind bytes that told nothing: messages may have been among them.
+    Late,
     /// As that, and it has many exchanges at once. `joined`: in the middle.
     Multiplexed {
         joined: bool,

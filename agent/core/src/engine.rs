@@ -116,6 +116,8 @@ struct Link {
     opened_for: Option<ExchangeId>,
     /// Client: the request that the last call on it was taken to be for.
     last_for: Option<ExchangeId>,
+    /// Client: several requests have written on it at once.
+    is_shared: bool,
     /// Used since the sweep last passed.
     touched: bool,
     /// Counted in `ProcessState::opaque_servers` of this process.
@@ -358,6 +360,7 @@ impl Engine {
             behind: Behind::Nobody,
             opened_for: None,
             last_for: None,
+            is_shared: false,
             touched: false,
             opaque_server_of: None,
             idle_since: None,

@@ -68,20 +68,19 @@ const MYSQL2_EXECUTE: Driver = Driver {
     ..MYSQL2
 };
 /// One connection, on which one read has the replies to several requests: of eight, some of the first commands are known to be whose they
-/// are, or none. That many share it is known behind the first commands.
+/// are, or none. That requests need not wait for it is known once several have written at a time.
 const IOREDIS: Driver = Driver {
     name: "ioredis",
     server: Server::Redis,
     answer: "tea 2 WRONGTYPE",
     calls: series::redis_increments,
-    without: |target| Without { together: 100, ..known_pool(target, LEARNT, 0, 0) },
+    without: |_| Without { at_first: LEARNT, alone: 0, together: 100 },
     reopens: false,
     ..PG
 };
 /// The same, and what is written comes from an immediate, with the commands of all who asked for something since the one before: of
 /// several requests in nearly all writes (ADR 21).
-const NODE_REDIS: Driver =
-    Driver { name: "node-redis", without: |_| Without { at_first: LEARNT, alone: 0, together: 100 }, ..IOREDIS };
+const NODE_REDIS: Driver = Driver { name: "node-redis", ..IOREDIS };
 
 in_every_way! {
     pg_pool = PG;

@@ -27,6 +27,7 @@ impl Connection {
             PROTOCOLS.iter().find_map(|protocol| Some((*protocol, sniff(protocol, role, data.direction, start)?)));
         let Some((protocol, side)) = found else { return self.recognise_http2(data, start, out) };
         let request_direction = if side == Side::Request { data.direction } else { opposite(data.direction) };
+        let is_late = data.position > stream.pending.len() as u64;
         // An empty line in front of the first request that is seen may be the end of one that is not.
         if data.position > 0 && matches!(start, [b'\r' | b'\n', ..]) {
             self.doubtful_token = data.token;
@@ -34,6 +35,9 @@ impl Connection {
         let known = self.inside_tls.take().filter(|(known, _)| known.name == protocol.name);
         let parser = known.map_or_else(protocol.parser, |(_, parser)| parser);
         self.speaks(Protocol::Ordered(protocol, parser), request_direction, out);
+        if is_late {
+            out.push(Signal::Late);
+        }
         let other = self.direction_stream(opposite(data.direction));
         // What waits there may be the start of a message.
         if !other.is_unused() && other.pending.is_empty() {

@@ -30,8 +30,10 @@ impl Engine {
         {
             doubted.reuse_doubted = true;
         }
+        let overlaps = self.overlaps(&exchange);
         if let Some(link) = self.links.get_mut(&exchange.connection) {
             link.written(&exchange);
+            link.is_shared |= overlaps;
         }
         self.calls_change(exchange.waiting, exchange.origin.tgid, |calls| calls.saturating_add(1));
         if let Some(key) = exchange.join {
@@ -143,6 +145,18 @@ impl Engine {
         let is_its = !matches!(carried, Carried::Open { id: other, .. } if other != id);
         let open = Carried::Open { id, alone: true, by_reader: lone.origin.tid == tid, calls: lone.open_calls };
         is_its.then_some(open)
+    }
+
+    /// It is written while the call in front of it, on behalf of another request, waits for its answer: whoever wants to write on that
+    /// connection need not wait.
+    fn overlaps(&self, call: &Exchange) -> bool {
+        let Some(link) = self.links.get(&call.connection).filter(|link| link.connection.is_pipeline()) else {
+            return false;
+        };
+        let before = link.pairing.unanswered.iter().rev().skip(1).flatten().next();
+        let before = before.and_then(|id| self.exchanges.get(*id)).filter(|before| !before.is_of_session());
+        let request = |call: &Exchange| call.parent.ok().map(|(id, _)| id);
+        before.and_then(request).is_some_and(|before| request(call).is_some_and(|id| id != before))
     }
 
     /// Where the turn carries a request that is over: the only one in flight, if it may be what waited for the end of the answer on the
@@ -294,10 +308,12 @@ fn is_postgres(call: &Exchange) -> bool {
 }
 
 /// Pools of databases' connections hand one on when whoever has it gives it back, not when an answer comes: that may be in any turn
-/// of the request that used it last. And who is handed one is called in that very turn.
+/// of the request that used it last. And who is handed one is called in that very turn. Where clients may pipeline, the kernel side
+/// takes it that nobody waits in order to write, which is so once several have.
 fn trail_by_pool(link: &Link, call: &Exchange, carried: Carried) -> Trail {
     match (call.origin.trail, carried) {
-        (trail, _) if !is_database(call) || link.connection.is_pipeline() => trail,
+        (trail, _) if !is_database(call) || link.is_shared => trail,
+        (Trail::Turn, _) if link.connection.is_pipeline() && link.goes_on(&call.origin) => Trail::Reuse,
         (Trail::ReuseAtOnce, _) if !is_postgres(call) => Trail::Reuse,
         (Trail::Turn, Carried::Open { id, .. }) if link.last_for == Some(id) => Trail::Reuse,
         (trail, _) => trail,

@@ -44,6 +44,7 @@ impl Engine {
                 self.count(Counter::StreamDesyncs);
             }
             Signal::Recognised { role_corrected } => self.recognised(connection, role_corrected),
+            Signal::Late => self.doubt_answers(connection, at),
             Signal::GaveUp(why) => self.gave_up(connection, at, why),
         }
     }

@@ -75,7 +75,7 @@ impl Section {
                 tests.envs(seed().map(|seed| ("PROPTEST_RNG_SEED", seed.to_string())));
                 run(with_object(&mut tests, object.as_deref()))
             }
-            Self::Simulate => simulate::simulate(&simulate::Args { seeds: simulated_seeds(), from: 0 }),
+            Self::Simulate => simulate::simulate(&simulate::Args { seeds: simulated_seeds(), from: 0, redis: false }),
             Self::Fuzz => fuzz::fuzz(&if is_ci() { fuzz::Args::same_each_time() } else { fuzz::Args::briefly() }),
             Self::E2e => e2e(object.as_deref()),
         }

@@ -103,7 +103,10 @@ impl App {
     async fn serve(self: Rc<Self>, runner: Runner, fd: Fd) {
         let mut reader = Reader::default();
         while let Some(request) = self.next_request(runner, fd, &mut reader).await {
-            Rc::clone(&self).answer(runner, fd, request).await;
+            match self.world.plan.services[self.index].protocol {
+                Protocol::Redis => self.answer_all(runner, fd, request, &mut reader).await,
+                Protocol::Http | Protocol::Postgres => Rc::clone(&self).answer(runner, fd, request).await,
+            }
         }
         self.world.close(self.on_thread(runner), fd);
         self.retire(runner);
@@ -128,6 +131,16 @@ impl App {
         let response = message::response(&self.world.plan, id);
         self.world.write(&|| self.on_thread(runner), fd, None, &response).await;
         Rc::clone(&self).take(runner, request.after).await;
+    }
+
+    /// Commands that came together are answered together.
+    async fn answer_all(&self, runner: Runner, fd: Fd, first: usize, reader: &mut Reader) {
+        let rest = std::iter::from_fn(|| reader.next_request());
+        let answers: Vec<u8> =
+            [first].into_iter().chain(rest).flat_map(|id| message::response(&self.world.plan, id)).collect();
+        let ns = self.world.clock.random(|r| r.pick(&[0, 50_000, 2_000_000]));
+        self.world.clock.sleep(ns).await;
+        self.world.write(&|| self.on_thread(runner), fd, None, &answers).await;
     }
 
     // === pools of threads ===

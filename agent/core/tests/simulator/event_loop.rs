@@ -56,7 +56,8 @@ enum Use {
         to: Destination,
         /// It is given back by who asks.
         is_held: bool,
-        response: Option<Slot<bool>>,
+        /// Who waits for the next answers: several only where the connection [is pipelined](Destination::is_pipelined).
+        responses: VecDeque<Slot<bool>>,
     },
 }
 
@@ -65,6 +66,8 @@ enum Use {
 struct Destination {
     service: usize,
     is_shared: bool,
+    /// It is shared, and nobody waits in order to write.
+    is_pipelined: bool,
 }
 
 /// Requests that wait for a task, and the context of the task while it waits for one.
@@ -407,16 +410,19 @@ impl Loop {
     /// Returns the connection if the caller has it still, to give it back when it likes.
     async fn call_holding(self: &Rc<Self>, task: u64, id: usize) -> Option<(Fd, Destination)> {
         let plan = &self.world.plan;
-        let is_database = plan.protocol(id) == Protocol::Postgres;
-        let percent = |percent: u64| is_database && self.world.clock.random(|r| r.percent(percent));
+        let protocol = plan.protocol(id);
+        let percent = |percent: u64| self.world.clock.random(|r| r.percent(percent));
         let service = &plan.services[self.index];
-        let to = Destination { service: plan.requests[id].service, is_shared: percent(service.shared_percent) };
-        let holds = !to.is_shared && percent(service.held_percent);
+        let is_shared = protocol != Protocol::Http && percent(service.shared_percent);
+        let is_pipelined = is_shared && protocol == Protocol::Redis;
+        let to = Destination { service: plan.requests[id].service, is_shared, is_pipelined };
+        let holds = protocol == Protocol::Postgres && !is_shared && percent(service.held_percent);
         let (fd, waited) = self.connection(task, to).await?;
         let answer = Slot::default();
         match self.conns.borrow_mut().get_mut(&fd) {
-            Some(Conn { use_: Use::Client { response, is_held, .. }, .. }) => {
-                (*response, *is_held) = (Some(Rc::clone(&answer)), holds);
+            Some(Conn { use_: Use::Client { responses, is_held, .. }, .. }) => {
+                responses.push_back(Rc::clone(&answer));
+                *is_held = holds;
             }
             _ => return None,
         }
@@ -440,12 +446,20 @@ impl Loop {
     /// A connection of the pool, for whoever asks first, and whether one had to wait for it. `None`: it was closed meanwhile.
     async fn connection(self: &Rc<Self>, task: u64, to: Destination) -> Option<(Fd, bool)> {
         let (pool, limit) = (self.pool(to), if to.is_shared { 1 } else { self.world.plan.services[self.index].limit });
-        if let Some(fd) = pool.idle.borrow_mut().pop() {
+        let idle = if to.is_pipelined { pool.idle.borrow().last().copied() } else { pool.idle.borrow_mut().pop() };
+        if let Some(fd) = idle {
             return Some((fd, false));
         }
         if pool.open.get() < limit {
             pool.open.set(pool.open.get() + 1);
-            return Some((self.connect(task, to).await, false));
+            let fd = self.connect(task, to).await;
+            if to.is_pipelined {
+                pool.idle.borrow_mut().push(fd);
+                // Clients log in first. That is not modelled, and what they have kept back until then comes in a turn of its own.
+                self.world.kernel(|kernel| kernel.turn_ended(self.thread));
+                pool.waiters.borrow_mut().drain(..).for_each(|waiter| self.resolve(&waiter, Some(fd)));
+            }
+            return Some((fd, false));
         }
         let slot = Slot::default();
         pool.waiters.borrow_mut().push_back(Rc::clone(&slot));
@@ -465,38 +479,58 @@ impl Loop {
             this.events.push(Event::Connected(told), &this.world.clock);
         });
         wait(&made).await;
-        let conn =
-            Conn { context, reader: Reader::default(), use_: Use::Client { to, is_held: false, response: None } };
+        let conn = Conn {
+            context,
+            reader: Reader::default(),
+            use_: Use::Client { to, is_held: false, responses: VecDeque::new() },
+        };
         self.conns.borrow_mut().insert(fd, conn);
         self.world.network.borrow_mut().watch(fd, &self.events, &self.world.clock);
         fd
     }
 
     fn client_readable(self: &Rc<Self>, fd: Fd, is_end: bool) {
-        let (to, is_held, response) = match self.conns.borrow_mut().get_mut(&fd) {
-            Some(Conn { reader, use_: Use::Client { to, is_held, response }, .. }) => {
-                let complete = reader.next().is_some();
-                (*to, *is_held, if complete || is_end { response.take() } else { None })
+        let (to, is_held, answered, is_over) = match self.conns.borrow_mut().get_mut(&fd) {
+            Some(Conn { reader, use_: Use::Client { to, is_held, responses }, .. }) => {
+                let complete = std::iter::from_fn(|| reader.next()).count();
+                let n = if is_end { responses.len() } else { complete.min(responses.len()) };
+                let answered: Vec<_> = responses.drain(..n).collect();
+                (*to, *is_held, answered, responses.is_empty())
             }
             _ => return,
         };
         let percent = self.world.plan.services[self.index].close_percent;
-        let closes = is_end || response.is_some() && self.world.clock.random(|r| r.percent(percent));
+        let may_close = !answered.is_empty() && is_over;
+        let closes = is_end || may_close && self.world.clock.random(|r| r.percent(percent));
         if closes {
-            self.drop_connection(fd, to, response.is_none());
+            self.drop_connection(fd, to, answered.is_empty() || to.is_pipelined);
         }
-        let Some(response) = response else { return };
+        if to.is_pipelined {
+            return self.resolve_in_order(&answered);
+        }
+        let Some(response) = answered.first() else { return };
         if is_held && !closes {
-            return self.resolve(&response, true);
+            return self.resolve(response, true);
         }
         // Whoever waits for a connection may go on before the one who got the response.
         if self.world.clock.random(|r| r.percent(50)) {
             self.release(fd, to, closes);
-            self.go_on_later(&response);
+            self.go_on_later(response);
         } else {
-            self.resolve(&response, true);
+            self.resolve(response, true);
             self.go_on();
             self.release(fd, to, closes);
+        }
+    }
+
+    /// Callbacks run for one answer after the other, promises once all of them are there.
+    fn resolve_in_order(&self, answered: &[Slot<bool>]) {
+        let by_callbacks = self.world.clock.random(|r| r.percent(50));
+        for response in answered {
+            self.resolve(response, true);
+            if by_callbacks {
+                self.go_on();
+            }
         }
     }
 
@@ -505,7 +539,7 @@ impl Loop {
         self.resolve(response, true);
     }
 
-    /// `idle`: nobody awaited anything on it.
+    /// `idle`: it is among those that are there for anybody.
     fn drop_connection(&self, fd: Fd, to: Destination, idle: bool) {
         self.conns.borrow_mut().remove(&fd);
         self.world.close(self.thread, fd);

@@ -3,7 +3,7 @@
 
 use crate::network::{Message, Socket};
 use autospan_abi::limits::{EDGE_HEAD_BYTES, EDGE_TAIL_BYTES, HEAD_DEFAULT_BYTES, PAYLOAD_MAX};
-use autospan_abi::{Direction, Policy, PolicyMode, Role, Trail};
+use autospan_abi::{Direction, Policy, PolicyMode, Role, Sharing, Trail};
 use autospan_core::event::{Data, Ends, Event, EventKind, Opened, Tls};
 use autospan_core::span::SpanKind;
 use std::collections::{HashMap, HashSet};
@@ -79,9 +79,10 @@ impl Carrier {
         Self { cause: Cause { token: self.cause.token, trail, own: false }, sock: self.sock }
     }
 
-    fn cause_on(self, sock: u64, asked_now: bool) -> Cause {
+    /// `is_pipeline`: of the connection that is written on, which nobody waits for.
+    fn cause_on(self, sock: u64, is_pipeline: bool, asked_now: bool) -> Cause {
         let in_turn = matches!(self.cause.trail, Trail::Turn | Trail::ReuseAtOnce);
-        if !in_turn || self.cause.own || self.sock != sock {
+        if !in_turn || is_pipeline || self.cause.own || self.sock != sock {
             return self.cause;
         }
         Cause { trail: if asked_now { Trail::ReuseAtOnce } else { Trail::Reuse }, ..self.cause }
@@ -106,6 +107,7 @@ struct Connection {
     reported: bool,
     connect_seen: bool,
     is_shared: bool,
+    is_pipeline: bool,
     turns: u16,
     tls: bool,
 }
@@ -424,6 +426,7 @@ impl Kernel {
             // A TLS connection is seen from its handshake on, and its plaintext starts anew.
             connect_seen: connect.is_some() && !socket.tls,
             is_shared: false,
+            is_pipeline: false,
             turns: 0,
             tls: socket.tls,
         }
@@ -439,8 +442,11 @@ impl Kernel {
     /// Entry of a write, before any byte has moved.
     pub(crate) fn enter_write(&mut self, who: Who, socket: &Socket) -> Option<Call> {
         let (entered, turns) = (self.now, self.traits(who).turns);
-        let carried =
-            if self.is_target(who) { self.current(who).cause_on(socket.sock, self.asked_now) } else { return None };
+        let is_pipeline = self.connections.get(&socket.sock).is_some_and(|known| known.is_pipeline);
+        if !self.is_target(who) {
+            return None;
+        }
+        let carried = self.current(who).cause_on(socket.sock, is_pipeline, self.asked_now);
         let connection = self.connection(who, socket)?;
         let cause = connection.cause_of_write(who.tid, turns, carried);
         // An event loop answers another request than the one it carries.
@@ -472,6 +478,9 @@ impl Kernel {
             self.report(who, socket);
         }
         let policy = self.policy(socket.sock);
+        if policy.sharing == Sharing::Pipeline as u32 {
+            self.pipelines(who, socket.sock);
+        }
         let token = if direction == Direction::Inbound { self.carry_after_read(who, socket.sock) } else { 0 };
         let Some(connection) = self.connections.get_mut(&socket.sock) else { return };
         connection.turn(direction, policy);
@@ -537,6 +546,15 @@ impl Kernel {
         *policy
     }
 
+    /// From now on it is known that many callers may wait on it.
+    fn pipelines(&mut self, who: Who, sock: u64) {
+        if let Some(connection) = self.connections.get_mut(&sock).filter(|known| !known.is_pipeline) {
+            connection.is_pipeline = true;
+            let kind = EventKind::Multiplexed { connection: connection.id };
+            self.emit(who, kind);
+        }
+    }
+
     fn carry_after_read(&mut self, who: Who, sock: u64) -> u64 {
         let traits = self.traits(who);
         let Some(connection) = self.connections.get(&sock) else { return 0 };
@@ -545,7 +563,8 @@ impl Kernel {
             if who.task != 0 || before_context {
                 return 0;
             }
-            let (is_shared, last) = (connection.is_shared, connection.last_cause);
+            let is_shared = connection.is_shared || connection.is_pipeline && traits.turns;
+            let last = connection.last_cause;
             let token = if is_shared { self.unique(TOKEN) } else { 0 };
             let cause = if is_shared { Cause { token, trail: self.trail(who), own: false } } else { last };
             let is_own = |carrier: &Carrier| carrier.cause.own && carrier.cause.token == cause.token;

@@ -1,5 +1,5 @@
-//! The bytes that services say to one another: HTTP/1.1, what is asked for and the request's number in its path; and PostgreSQL's
-//! simple queries, of the column that has this number in what is asked for.
+//! The bytes that services say to one another: HTTP/1.1, what is asked for and the request's number in its path; PostgreSQL's
+//! simple queries, of the column that has this number in what is asked for; Redis' commands, with a key like the path.
 
 use crate::plan::{Plan, Protocol, Request};
 use crate::random::Random;
@@ -9,6 +9,10 @@ pub(crate) fn request(plan: &Plan, id: usize) -> Vec<u8> {
     match plan.protocol(id) {
         Protocol::Http => http_request(id, route, body),
         Protocol::Postgres => typed(b'Q', format!("SELECT r{id} FROM {route} -- {}\0", "q".repeat(body)).as_bytes()),
+        Protocol::Redis => {
+            let words = ["GETSET", &format!("{route}/r{id}"), &"q".repeat(body)].map(bulk);
+            format!("*3\r\n{}", words.concat()).into_bytes()
+        }
     }
 }
 
@@ -17,6 +21,7 @@ pub(crate) fn response(plan: &Plan, id: usize) -> Vec<u8> {
     match plan.protocol(id) {
         Protocol::Http => http_response(body),
         Protocol::Postgres => rows(body),
+        Protocol::Redis => bulk(&"a".repeat(body.min(VALUE_BYTES_MAX))).into_bytes(),
     }
 }
 
@@ -41,6 +46,13 @@ fn rows(body: usize) -> Vec<u8> {
     let column = [b"\0\x01r\0".as_slice(), &[0; 18]].concat();
     let row = [b"\0\x01".as_slice(), &(body as u32).to_be_bytes(), &vec![b'a'; body]].concat();
     [typed(b'T', &column), typed(b'D', &row), typed(b'C', b"SELECT 1\0"), typed(READY, b"I")].concat()
+}
+
+/// Where one long answer ends and the next begins is not captured if both are read at once.
+const VALUE_BYTES_MAX: usize = 300;
+
+fn bulk(text: &str) -> String {
+    format!("${}\r\n{text}\r\n", text.len())
 }
 
 /// Ends what PostgreSQL answers.
@@ -68,10 +80,11 @@ impl Reader {
         self.0.is_empty()
     }
 
-    /// The next message that is complete: its first line, or the first of PostgreSQL's.
+    /// The next message that is complete: its first line, or the first of PostgreSQL's, or the first words of Redis'.
     pub(crate) fn next(&mut self) -> Option<String> {
         match self.0.first()? {
             b'G' | b'P' | b'H' => self.next_http(),
+            b'*' | b'$' => self.next_redis(),
             _ => self.next_postgres(),
         }
     }
@@ -92,6 +105,20 @@ impl Reader {
         }
     }
 
+    /// A bulk string, or an array of them.
+    fn next_redis(&mut self) -> Option<String> {
+        let (count, mut end) = if self.0.first() == Some(&b'*') { number(&self.0, 0)? } else { (1, 0) };
+        let mut words = Vec::new();
+        for _ in 0..count {
+            let (length, start) = number(&self.0, end)?;
+            end = start + length + LINE_END.len();
+            words.push(String::from_utf8_lossy(self.0.get(..end)?.get(start..start + length)?).into_owned());
+        }
+        self.0.drain(..end);
+        words.truncate(2);
+        Some(words.join(" "))
+    }
+
     fn next_http(&mut self) -> Option<String> {
         const END: &[u8] = b"\r\n\r\n";
         let head = self.0.windows(END.len()).position(|w| w == END)? + END.len();
@@ -110,6 +137,16 @@ impl Reader {
         let line = self.next()?;
         Some(number_of(line.split(' ').nth(1).expect("a path")).expect("one of our requests"))
     }
+}
+
+const LINE_END: &[u8] = b"\r\n";
+
+/// The number on Redis' line that starts `at` there, behind what it is of, and where the next line starts.
+fn number(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
+    let line = bytes.get(at + 1..)?;
+    let length = line.windows(LINE_END.len()).position(|w| w == LINE_END)?;
+    let number = std::str::from_utf8(&line[..length]).ok()?.parse().ok()?;
+    Some((number, at + 1 + length + LINE_END.len()))
 }
 
 /// The number of the request with this path or URL, or of this column.

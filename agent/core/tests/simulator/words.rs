@@ -76,6 +76,7 @@ fn what(kind: &EventKind<'_>) -> String {
         EventKind::Closed { connection, inbound_bytes, outbound_bytes, turn, .. } => {
             format!("closed {connection} in {inbound_bytes} out {outbound_bytes} turn {turn}")
         }
+        EventKind::Multiplexed { connection } => format!("multiplexed {connection}"),
         EventKind::Exited => "exited".into(),
         EventKind::ThreadExited => "thread exited".into(),
         EventKind::CallStarted => "call started".into(),
@@ -159,6 +160,9 @@ impl<'a> Words<'a> {
             "opened" => Event { at, tgid, tid, kind: EventKind::Opened(self.opened()) }.encode(&mut bytes),
             "data" => self.data(|data| Event { at, tgid, tid, kind: EventKind::Data(data) }.encode(&mut bytes)),
             "closed" => Event { at, tgid, tid, kind: self.closed() }.encode(&mut bytes),
+            "multiplexed" => {
+                Event { at, tgid, tid, kind: EventKind::Multiplexed { connection: self.number() } }.encode(&mut bytes);
+            }
             "thread" => Event { at, tgid, tid, kind: EventKind::ThreadExited }.encode(&mut bytes),
             "exited" => Event { at, tgid, tid, kind: EventKind::Exited }.encode(&mut bytes),
             other => panic!("what is {other}?"),

@@ -3,6 +3,10 @@
 use crate::{Address, Authority, Client, Connector, Interpreter, Netns, Process, paths};
 use anyhow::{Result, bail};
 use std::process::Command;
+use std::time::Duration;
+
+/// So much earlier than asked for may a timer of Node go off: it counts whole milliseconds, on a clock that its loop reads when it wakes.
+pub const TIMER_EARLY_MAX: Duration = Duration::from_millis(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum App {

@@ -114,9 +114,9 @@ pub(crate) enum Signal {
     Recognised {
         role_corrected: bool,
     },
-    /// It was, behind bytes that told nothing: messages may have been among them.
+    /// It was recognised behind bytes that told nothing: messages may have been among them.
     Late,
-    /// As that, and it has many exchanges at once. `joined`: in the middle.
+    /// As [`Self::Recognised`], and it has many exchanges at once. `joined`: in the middle.
     Multiplexed {
         joined: bool,
     },
